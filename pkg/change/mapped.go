@@ -1,0 +1,45 @@
+package change
+
+import "segue/pkg/table"
+
+// Target is the shape of the rows that one rule of the mapping writes: a target table and those of its columns that the rule
+// sets, in the order in which a mapped Row holds them.
+type Target struct {
+	Table   *table.Table
+	Columns []int // ordinals in Table.Columns
+	// Key holds the places in a mapped Row (indices into Columns) of the target table's key columns, in key order.
+	Key []int
+	// SoleFeeder says that no other source table feeds this target table: only then a truncate is passed on.
+	SoleFeeder bool
+}
+
+// RowOp is one operation on one target row.
+type RowOp struct {
+	// Target is an index into the mapping's list of targets; a mapping's fingerprint stands for that list.
+	Target int
+	// Op: Insert and Read carry the whole row and replace what is there; Update sets the columns that are not absent;
+	// Delete removes by Key; Truncate empties the table.
+	Op Op
+	// Key holds the old key's values, in the order of Target.Key, where it differs from Row's (update) or where there
+	// is no Row (delete); else nil.
+	Key Row
+	// Row holds the new values in the order of Target.Columns.
+	Row                      Row
+	Cascade, RestartIdentity bool
+}
+
+// Mapped is what the mapping made of one source change: one in, one out, with none to several row operations.
+type Mapped struct {
+	Pos Position
+	Tx  Tx
+	// Source is the source table's name, SourceOp what happened there.
+	Source   table.Name
+	SourceOp Op
+	Ops      []RowOp
+	// Want asks for the source row with this key (in the order of the source table's key), because the change alone did
+	// not say enough; the answer comes as a Read or a Delete through the lanes. Nil: nothing is asked.
+	Want Row
+	// SourceKey identifies the source row (after the change; before it, for a delete), in the order of the source
+	// table's key: what the applier asks for when a partial update finds no row. Nil for truncates.
+	SourceKey Row
+}

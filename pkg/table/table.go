@@ -1,0 +1,65 @@
+// Package table says what a PostgreSQL table looks like: its name, its columns in order, its key. It is core: no I/O;
+// package postgres fills it from a catalog, and everything that moves rows reads it.
+package table
+
+// Identity is a table's replica identity: which columns of the old row the source's log carries.
+type Identity byte
+
+// The replica identities, by the letters of pg_class.relreplident.
+const (
+	IdentityDefault Identity = 'd' // the primary key's columns
+	IdentityNothing Identity = 'n' // none: updates and deletes cannot be followed
+	IdentityFull    Identity = 'f' // every column
+	IdentityIndex   Identity = 'i' // the columns of one unique index
+)
+
+// Column is one column, in the order of the catalog.
+type Column struct {
+	Name string
+	// Type is what the column was declared as: format_type(oid, typmod), such as "character varying(20)".
+	Type string
+	// Base is the type to cast text to before an assignment: domains resolved to their base type, without a modifier
+	// (an explicit cast to varchar(n) cuts in silence, an assignment complains).
+	Base string
+	// OID and Mod are pg_attribute.atttypid and atttypmod.
+	OID uint32
+	Mod int32
+	// NotNull says that the column refuses NULL; Default that it has a default.
+	NotNull, Default bool
+	// Generated columns are computed by their own server, never written. AlwaysIdentity wants OVERRIDING SYSTEM VALUE.
+	Generated, AlwaysIdentity bool
+}
+
+// Table is one table's shape. It is never changed after it was built: a new shape is a new Table.
+type Table struct {
+	OID     uint32
+	Name    Name
+	Columns []Column
+	// Key holds the ordinals in Columns of the columns that identify a row: of the replica identity on a source (with
+	// identity full: of the primary key), of the primary key or the first non-deferrable unique index on a target.
+	// Empty: no key.
+	Key      []int
+	Identity Identity
+	// Partitioned says that the table is a partitioned parent, which holds no rows itself.
+	Partitioned bool
+}
+
+// Column returns the ordinal of the column with that name, -1 where there is none.
+func (t *Table) Column(name string) int {
+	for i := range t.Columns {
+		if t.Columns[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// IsKey says whether column i belongs to the key.
+func (t *Table) IsKey(i int) bool {
+	for _, k := range t.Key {
+		if k == i {
+			return true
+		}
+	}
+	return false
+}
