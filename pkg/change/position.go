@@ -34,7 +34,7 @@ func (p Position) Zero() bool { return p == Position{} }
 
 // String is epoch:X/X#seq, such as 1:0/16B3748#2.
 func (p Position) String() string {
-	return fmt.Sprintf("%d:%X/%X#%d", p.Epoch, p.LSN>>32, uint32(p.LSN), p.Seq) //nolint:gosec // the low half is meant
+	return fmt.Sprintf("%d:%X/%X#%d", p.Epoch, p.LSN>>32, uint32(p.LSN), p.Seq)
 }
 
 // ParsePosition reads what String writes.

@@ -82,6 +82,6 @@ func appendValue(b []byte, v Value) []byte {
 		return append(b, byte(v.kind))
 	}
 	n := len(v.text)
-	b = append(b, byte(KindText), byte(n>>24), byte(n>>16), byte(n>>8), byte(n)) //nolint:gosec // a length below 1 GiB
+	b = append(b, byte(KindText), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 	return append(b, v.text...)
 }

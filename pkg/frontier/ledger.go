@@ -66,14 +66,14 @@ func NewLedger(incarnation int64, lanes []Lane, resumed *State) (*Ledger, error)
 func (l *Ledger) Next() uint64 { return l.next }
 
 // Unripe is how many changes wait for an acknowledgement, their own or an earlier one's.
-func (l *Ledger) Unripe() int { return int(l.next - l.head) } //nolint:gosec // bounded by the ring
+func (l *Ledger) Unripe() int { return int(l.next - l.head) }
 
 // Sent enters a change that goes to the lane and returns its sequence.
 func (l *Ledger) Sent(lane int) uint64 {
 	if l.next-l.head == uint64(len(l.ring)) {
 		l.grow()
 	}
-	l.ring[l.next&uint64(len(l.ring)-1)] = sent{lane: int32(lane)} //nolint:gosec // a lane index
+	l.ring[l.next&uint64(len(l.ring)-1)] = sent{lane: int32(lane)}
 	l.next++
 	return l.next - 1
 }

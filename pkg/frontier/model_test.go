@@ -30,7 +30,6 @@ type model struct {
 
 type readerAt struct {
 	tx, seq int
-	cut     int // transactions that have been cut at a boundary
 }
 
 type stage struct {
@@ -38,8 +37,6 @@ type stage struct {
 	in      *consumer
 	partial bool // the last cut was inside a transaction
 	drain   bool // an upstream claim came then: claim anew once everything sent is valid
-	sentN   int  // cuts made
-	seenN   int  // own valid frontiers read back
 }
 
 func newModel(seed uint64) *model {
