@@ -1,0 +1,2 @@
+// Package wire turns changes into Avro bytes and back.
+package wire
