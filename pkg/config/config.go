@@ -14,6 +14,7 @@ import (
 type Settings struct {
 	Migration string // path of segue.yaml
 	DataDir   string
+	Stages    string // Fused, Staged, or empty: as the command has it
 	Listen    string // address of /livez, /readyz and /metrics; empty: none
 	Log       Log
 	Kafka     Kafka
@@ -21,6 +22,12 @@ type Settings struct {
 	Redis     string // URL
 	Sync      bool   // the embedded broker forces every batch to the disk
 }
+
+// The two ways to run the stages: in one process, handing batches over in memory, or with topics in between.
+const (
+	Fused  = "fused"
+	Staged = "staged"
+)
 
 // Log is how a process talks.
 type Log struct {

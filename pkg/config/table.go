@@ -31,6 +31,7 @@ func processSettings() []Setting {
 			set: func(d *draft, v string) error { d.Migration = v; return nil }},
 		{Variable: "SEGUE_DATA_DIR", Flag: "data-dir", Default: ".segue", Help: "where the embedded Kafka, registry and Redis keep their data",
 			set: func(d *draft, v string) error { d.DataDir = v; return nil }},
+		{Variable: "SEGUE_STAGES", Flag: "stages", Help: "fused (in memory) or staged (topics in between); none: fused for run all, staged for the others", set: setStages},
 		{Variable: "SEGUE_LISTEN", Flag: "listen", Default: "127.0.0.1:7070", Help: "address of /livez, /readyz and /metrics; off: none", set: setListen},
 		{Variable: "SEGUE_LOG_LEVEL", Flag: "log-level", Default: "info", Help: "debug, info, warn or error", set: setLevel},
 		{Variable: "SEGUE_LOG_FORMAT", Flag: "log-format", Default: "text", Help: "text or json", set: setFormat},
@@ -87,6 +88,14 @@ func setListen(d *draft, v string) error {
 		return err
 	}
 	d.Listen = v
+	return nil
+}
+
+func setStages(d *draft, v string) error {
+	if v != Fused && v != Staged {
+		return fmt.Errorf("%q is no way to run: set fused or staged", v)
+	}
+	d.Stages = v
 	return nil
 }
 

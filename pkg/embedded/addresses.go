@@ -46,7 +46,7 @@ func Find(dir string) (Addresses, error) {
 
 func readAddresses(dir string) (a Addresses, err error) {
 	path := filepath.Join(dir, addressFile)
-	b, err := os.ReadFile(path) //nolint:gosec // the user's own data directory
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return a, fmt.Errorf("read the embedded services' addresses: %w", err)
 	}
@@ -83,7 +83,7 @@ func portOf(address string) int {
 	if err != nil {
 		return 0
 	}
-	return int(n) //nolint:gosec // 16 bits
+	return int(n)
 }
 
 func portOfURL(s string) int {

@@ -48,7 +48,7 @@ func TestAddressesStayAndAreFound(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", first.Brokers[0]) //nolint:noctx // a local port opens at once
+	l, err := net.Listen("tcp", first.Brokers[0])
 	if err != nil {
 		t.Fatal(err)
 	}

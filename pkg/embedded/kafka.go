@@ -59,7 +59,7 @@ func (k *Kafka) Close() { k.once.Do(k.cluster.Close) }
 // trim looks at each DeleteRecords request before the broker does. The broker keeps where a partition starts in memory
 // until it is closed, and knows where one ends from its last batch alone: so the starts are kept in a file of
 // ours, and the last record of a partition stays. Else a kill would let a trimmed partition begin at 0 again.
-func (k *Kafka) trim(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order
+func (k *Kafka) trim(r kmsg.Request) (kmsg.Response, error, bool) {
 	k.cluster.KeepControl()
 	req, ok := r.(*kmsg.DeleteRecordsRequest)
 	if !ok {

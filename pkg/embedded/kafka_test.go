@@ -50,7 +50,7 @@ func produceUntilKilled(ctx context.Context, dir string) error {
 	acked := make(chan *kgo.Record, 1000)
 	go func() {
 		for n := 0; ; n++ {
-			r := &kgo.Record{Topic: "lane", Partition: int32(n % 3), Value: []byte(strconv.Itoa(n))} //nolint:gosec // 0 to 2
+			r := &kgo.Record{Topic: "lane", Partition: int32(n % 3), Value: []byte(strconv.Itoa(n))}
 			client.Produce(ctx, r, func(r *kgo.Record, err error) {
 				if err == nil {
 					acked <- r
@@ -82,7 +82,7 @@ type produced struct {
 // runChild lets a child produce n acknowledged records and kills it.
 func runChild(t *testing.T, dir string, n int, seen *produced) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this very binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

@@ -16,12 +16,12 @@ import (
 type lock struct{ file *os.File }
 
 func acquire(path string) (*lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the user's own data directory
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory's lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a file descriptor fits
-		owner, _ := os.ReadFile(path) //nolint:gosec // as above; only for the message
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		owner, _ := os.ReadFile(path)
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fault.Fatal(fmt.Errorf("another segue process (pid %s) uses the data directory of %s", strings.TrimSpace(string(owner)), path),
@@ -42,12 +42,12 @@ func (l *lock) release() error { return l.file.Close() }
 
 // held says whether a process holds the lock now.
 func held(path string) (bool, error) {
-	f, err := os.Open(path) //nolint:gosec // the user's own data directory
+	f, err := os.Open(path)
 	if err != nil {
 		return false, fmt.Errorf("open the data directory's lock: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) //nolint:gosec // a file descriptor fits
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return true, nil
 	}

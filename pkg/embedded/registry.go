@@ -79,7 +79,7 @@ func (r *Registry) Close() error {
 
 // load registers what the file holds and leaves it open for more.
 func (r *Registry) load(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the user's own data directory
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the embedded registry's schemas: %w", err)
 	}

@@ -99,7 +99,7 @@ func (g *Group) pause(attempt int) time.Duration {
 	if attempt < 16 {
 		d = min(g.first<<(attempt-1), g.max)
 	}
-	return d - time.Duration(rand.Int64N(int64(d)/4+1)) //nolint:gosec // chance, not secrecy
+	return d - time.Duration(rand.Int64N(int64(d)/4+1))
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
