@@ -1,0 +1,39 @@
+# What people do here. `make help` lists it.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-core test-adapters test-pipeline test-real lint bench compose-test needs clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/segue
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/segue ./services/segue
+
+demo: build ## move a legacy shop to a new store while people use it, kill a service, prove that both agree
+	@bin/segue demo $(DEMO_FLAGS)
+
+test: needs ## all four layers of tests, with the race detector (LAYERS="core adapters" for some)
+	@.ci/test.sh $(LAYERS)
+
+test-core test-adapters test-pipeline test-real: test-%: needs ## one layer of tests
+	@.ci/test.sh $*
+
+needs: ## install or name what the tests need: PostgreSQL, Redis, Java 17, Maven
+	@.ci/needs.sh
+
+lint: ## golangci-lint, with the arrows between the rooms
+	@$(GO) run $(GOLANGCI) run ./...
+
+bench: build ## throughput and latency beside PostgreSQL's own logical replication
+	@bin/segue bench $(BENCH_FLAGS)
+
+compose-test: ## docker compose up, traffic, kill a service, reconcile
+	@.ci/compose.sh
+
+clean: ## remove what was built and downloaded
+	@rm -rf bin .cache
