@@ -72,7 +72,11 @@ func ParseCanonical(text string) (change.Row, error) {
 
 // HashText is the hash of a canonical text.
 func HashText(canonical []byte) Hash {
-	sum := md5.Sum(canonical) //nolint:gosec // see Hash
+	return HashOf(md5.Sum(canonical)) //nolint:gosec // see Hash
+}
+
+// HashOf takes the bytes of an MD5.
+func HashOf(sum [16]byte) Hash {
 	return Hash{Hi: binary.BigEndian.Uint64(sum[:8]), Lo: binary.BigEndian.Uint64(sum[8:])}
 }
 
