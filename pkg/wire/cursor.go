@@ -115,6 +115,15 @@ func (c *cursor) index(n int64) int {
 	return int(i)
 }
 
+// present reads the index of a union of null and a value.
+func (c *cursor) present() bool {
+	if c.at < len(c.b) && c.b[c.at]&^branchValue == 0 {
+		c.at++
+		return c.b[c.at-1] != branchNull
+	}
+	return c.index(2) == 1
+}
+
 // block reads the head of an array's next block: the number of items, zero at the end. Every item of every array here
 // is at least one byte long, so a count beyond the bytes left is a fault.
 func (c *cursor) block() int {

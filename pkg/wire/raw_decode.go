@@ -39,7 +39,7 @@ func (r *Raw) DecodeIn(a *Arena, b []byte, c *change.Change) error {
 }
 
 func (r *Raw) decodeRow(c *cursor, a *Arena) change.Row {
-	if c.index(2) == 0 {
+	if !c.present() {
 		return nil
 	}
 	if c.left() < len(r.kinds) { // a column takes at least a byte
@@ -49,10 +49,10 @@ func (r *Raw) decodeRow(c *cursor, a *Arena) change.Row {
 	row := a.row(len(r.kinds))
 	a.reserve(r.textSize)
 	for i, k := range r.kinds {
-		if c.index(2) == 0 {
-			row[i] = change.Null()
-		} else {
+		if c.present() {
 			row[i] = k.decode(c, a)
+		} else {
+			row[i] = change.Null()
 		}
 	}
 	return row
@@ -69,28 +69,28 @@ func (r *Raw) decodeSource(c *cursor, into *change.Change) {
 	c.bytes() // snapshot
 	c.long()  // ts_ms
 	into.Tx.Committed = c.long()
-	if c.index(2) == 1 {
+	if c.present() {
 		into.Tx.XID = c.uint32()
 	}
-	if c.index(2) == 1 {
+	if c.present() {
 		into.Pos.LSN = c.unsigned()
 	}
 }
 
 func skipTransaction(c *cursor) {
-	if c.index(2) == 0 {
+	if !c.present() {
 		return
 	}
 	c.bytes() // id
 	c.long()  // total_order
-	if c.index(2) == 1 {
+	if c.present() {
 		c.long() // data_collection_order
 	}
 }
 
 func skipNow(c *cursor) {
 	for range 2 {
-		if c.index(2) == 1 {
+		if c.present() {
 			c.long()
 		}
 	}

@@ -55,7 +55,7 @@ func decodeValue(c *cursor) change.Value {
 }
 
 func decodeOptional(c *cursor, a *Arena) change.Row {
-	if c.index(2) == 0 {
+	if !c.present() {
 		return nil
 	}
 	return decodeValues(c, a)
