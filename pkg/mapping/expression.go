@@ -1,0 +1,283 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+
+	"segue/pkg/table"
+)
+
+// expression is one checked and compiled expression.
+type expression struct {
+	normal  string // as the engine prints it: spaces do not count
+	program *vm.Program
+	inputs  []input // the columns that it reads, each once
+	boolean bool    // it feeds a boolean column
+	result  reflect.Type
+	// guarded: it has a way to give something else than null where an input is null.
+	guarded bool
+}
+
+type input struct {
+	name string
+	kind kind
+}
+
+// language compiles expressions over the columns of one table.
+type language struct {
+	env   map[string]any // a sample of each column's type
+	kinds map[string]kind
+}
+
+// newLanguage leaves generated columns out: the source's log does not carry them.
+func newLanguage(t *table.Table) *language {
+	l := &language{env: map[string]any{}, kinds: map[string]kind{}}
+	for i := range t.Columns {
+		if c := &t.Columns[i]; !c.Generated {
+			l.kinds[c.Name] = kindOf(c)
+			l.env[c.Name] = kindOf(c).sample()
+		}
+	}
+	return l
+}
+
+// compile checks the text against the columns' types, then compiles it with operators that know null. The first pass
+// is thrown away: what it infers of types would make the engine skip the tests for null.
+func (l *language) compile(text string) (*expression, error) {
+	typed, err := expr.Compile(text, l.typed()...)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := parser.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	x := &expression{normal: tree.Node.String(), result: typed.Node().Type()}
+	survey := &survey{language: l, x: x}
+	root := typed.Node()
+	ast.Walk(&root, survey)
+	if survey.bare > 0 {
+		survey.fail(root, `$env stands only before a column's name: $env["column name"]`)
+	}
+	if survey.err != nil {
+		return nil, survey.err
+	}
+	x.program, err = expr.Compile(text, l.untyped()...)
+	return x, err
+}
+
+// The names below cannot be written in an expression.
+func operatorName(op string) string { return "operator " + op }
+
+func offered(name string) bool {
+	// What takes a predicate is the engine's own; all others are this package's.
+	return slices.Contains([]string{"all", "none", "any", "one", "filter", "map", "find", "findLast", "count"}, name)
+}
+
+func common() []expr.Option {
+	options := []expr.Option{}
+	for _, name := range builtin.Names {
+		if !offered(name) {
+			options = append(options, expr.DisableBuiltin(name))
+		}
+	}
+	return options
+}
+
+func (l *language) typed() []expr.Option {
+	options := append(common(), expr.Env(l.env), expr.Optimize(false))
+	for _, f := range functions() {
+		options = append(options, expr.Function(f.name, f.safe, f.forms...))
+	}
+	calculation := []any{
+		new(func(Decimal, Decimal) Decimal), new(func(Decimal, int) Decimal), new(func(int, Decimal) Decimal),
+		new(func(Decimal, float64) Decimal), new(func(float64, Decimal) Decimal),
+	}
+	comparison := []any{
+		new(func(Decimal, Decimal) bool), new(func(Decimal, int) bool), new(func(int, Decimal) bool),
+		new(func(Decimal, float64) bool), new(func(float64, Decimal) bool),
+	}
+	operators := binary()
+	for op, call := range operators {
+		forms := comparison
+		switch op {
+		case "+", "-", "*":
+			forms = calculation
+		case "/", "%", "in":
+			continue
+		}
+		options = append(options, expr.Function(operatorName(op), two(call), forms...), expr.Operator(op, operatorName(op)))
+	}
+	return options
+}
+
+func (l *language) untyped() []expr.Option {
+	options := append(common(), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(nullable{}))
+	for _, f := range functions() {
+		options = append(options, expr.Function(f.name, f.safe))
+	}
+	for op, call := range binary() {
+		options = append(options, expr.Function(operatorName(op), two(call)))
+	}
+	return append(options, expr.Function(truthName, one(truth)), expr.Function(negateName, one(negate)))
+}
+
+// safe is the function with null in, null out.
+func (f function) safe(args ...any) (any, error) {
+	if slices.Contains(args, nil) {
+		return nil, nil //nolint:nilnil // nil is the value: null
+	}
+	return f.call(args)
+}
+
+func one(f func(any) (any, error)) func(...any) (any, error) {
+	return func(args ...any) (any, error) { return f(args[0]) }
+}
+
+func two(f func(a, b any) (any, error)) func(...any) (any, error) {
+	return func(args ...any) (any, error) { return f(args[0], args[1]) }
+}
+
+// survey finds the columns that an expression reads, and what is not offered.
+type survey struct {
+	language *language
+	x        *expression
+	bare     int // how often $env stands there without a column's name
+	err      error
+}
+
+// Visit implements ast.Visitor.
+func (s *survey) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		s.column(n.Value)
+		if n.Value == "$env" {
+			s.bare++
+		}
+	case *ast.MemberNode:
+		s.member(n)
+	case *ast.VariableDeclaratorNode:
+		if _, ok := s.language.kinds[n.Name]; ok {
+			s.fail(n, "a variable must not have a column's name")
+		}
+	case *ast.BinaryNode:
+		s.operator(n)
+	case *ast.ConditionalNode:
+		s.x.guarded = true
+	case *ast.SliceNode, *ast.MapNode:
+		s.fail(n, "slices and maps are not offered in a mapping; left(text, n) and right(text, n) cut texts")
+	}
+}
+
+func (s *survey) column(name string) {
+	k, ok := s.language.kinds[name]
+	if !ok || slices.ContainsFunc(s.x.inputs, func(i input) bool { return i.name == name }) {
+		return
+	}
+	s.x.inputs = append(s.x.inputs, input{name: name, kind: k})
+}
+
+func (s *survey) member(n *ast.MemberNode) {
+	id, ok := n.Node.(*ast.IdentifierNode)
+	if !ok || id.Value != "$env" {
+		return
+	}
+	name, ok := n.Property.(*ast.StringNode)
+	if !ok {
+		s.fail(n, `write $env["column name"] with a fixed name`)
+		return
+	}
+	s.bare--
+	s.column(name.Value)
+}
+
+func (s *survey) operator(n *ast.BinaryNode) {
+	switch n.Operator {
+	case "matches":
+		if _, ok := n.Right.(*ast.StringNode); !ok {
+			s.fail(n, "the pattern behind matches must be a fixed text")
+		}
+	case "**", "^":
+		s.fail(n, "powers are not offered in a mapping")
+	case "??":
+		s.x.guarded = true
+	}
+}
+
+func (s *survey) fail(n ast.Node, message string) {
+	if s.err == nil {
+		s.err = &file.Error{Location: n.Location(), Message: message}
+	}
+}
+
+const (
+	truthName  = "condition of"
+	negateName = "operator unary -"
+)
+
+// nullable puts this package's operators in the place of the engine's.
+type nullable struct{}
+
+// Visit implements ast.Visitor.
+func (nullable) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.BinaryNode:
+		switch n.Operator {
+		case "and", "&&", "or", "||":
+			condition(&n.Left)
+			condition(&n.Right)
+		case "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%", "in":
+			call(node, operatorName(n.Operator), n.Left, n.Right)
+		}
+	case *ast.UnaryNode:
+		switch n.Operator {
+		case "-":
+			call(node, negateName, n.Node)
+		case "not", "!":
+			condition(&n.Node)
+		}
+	case *ast.ConditionalNode:
+		condition(&n.Cond)
+	case *ast.BuiltinNode:
+		// map's predicate may give anything, the others' give true or false.
+		if p := predicate(n); p != nil && n.Name != "map" {
+			condition(&p.Node)
+		}
+	}
+}
+
+func predicate(n *ast.BuiltinNode) *ast.PredicateNode {
+	if len(n.Arguments) < 2 {
+		return nil
+	}
+	p, _ := n.Arguments[1].(*ast.PredicateNode)
+	return p
+}
+
+func condition(node *ast.Node) { call(node, truthName, *node) }
+
+func call(node *ast.Node, name string, args ...ast.Node) {
+	ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: name}, Arguments: args})
+}
+
+// safeReason keeps what an error of the engine says only where this package wrote the words: the engine's may quote values.
+func safeReason(err error) error {
+	var r reason
+	if errors.As(err, &r) {
+		return r
+	}
+	var at *file.Error
+	if errors.As(err, &at) {
+		return reason(fmt.Sprintf("the expression failed at its character %d (a null or a value of another type where it cannot be)", at.From+1))
+	}
+	return reason("the expression failed")
+}

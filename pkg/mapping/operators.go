@@ -1,0 +1,301 @@
+package mapping
+
+import (
+	"math"
+	"strconv"
+)
+
+// The operators as expressions have them here. The engine's own would fail on null. Here null is a value: it equals only
+// null; an order comparison with it is false; arithmetic with it gives null; as a condition it counts as false.
+
+const (
+	errDivision = reason("division by zero")
+	errOverflow = reason("the result does not fit 64 bits")
+	errOperands = reason("an operator got values of types that do not go together")
+)
+
+// binary are the functions that stand in for the engine's operators.
+func binary() map[string]func(a, b any) (any, error) {
+	return map[string]func(a, b any) (any, error){
+		"==": func(a, b any) (any, error) { return equal(a, b), nil },
+		"!=": func(a, b any) (any, error) { return !equal(a, b), nil },
+		"<":  func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c < 0 }) },
+		"<=": func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c <= 0 }) },
+		">":  func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c > 0 }) },
+		">=": func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c >= 0 }) },
+		"+":  plus,
+		"-":  minus,
+		"*":  times,
+		"/":  over,
+		"%":  modulo,
+		"in": in,
+	}
+}
+
+// pair brings two numbers to one type: int, Decimal (one of them is) or float64.
+func pair(a, b any) (any, any, bool) {
+	switch x := a.(type) {
+	case int:
+		switch y := b.(type) {
+		case int:
+			return x, y, true
+		case float64:
+			return float64(x), y, true
+		case Decimal:
+			return decimalOfInt(x), y, true
+		}
+	case float64:
+		switch y := b.(type) {
+		case int:
+			return x, float64(y), true
+		case float64:
+			return x, y, true
+		case Decimal:
+			d, ok := decimalOfFloat(x)
+			return d, y, ok
+		}
+	case Decimal:
+		switch y := b.(type) {
+		case int:
+			return x, decimalOfInt(y), true
+		case float64:
+			d, ok := decimalOfFloat(y)
+			return x, d, ok
+		case Decimal:
+			return x, y, true
+		}
+	}
+	return nil, nil, false
+}
+
+// decimalOfFloat takes the shortest text of the float, so that 1.19 in an expression is 1.19 exactly.
+func decimalOfFloat(f float64) (Decimal, bool) {
+	d, err := ParseDecimal(strconv.FormatFloat(f, 'f', -1, 64))
+	return d, err == nil
+}
+
+func equal(a, b any) bool {
+	if x, y, ok := pair(a, b); ok {
+		if d, isDecimal := x.(Decimal); isDecimal {
+			e, _ := y.(Decimal)
+			return d.compare(e) == 0
+		}
+		return x == y
+	}
+	switch x := a.(type) {
+	case nil:
+		return b == nil
+	case string:
+		return x == b
+	case bool:
+		return x == b
+	}
+	return false
+}
+
+func ordered(a, b any, holds func(int) bool) (any, error) {
+	if a == nil || b == nil {
+		return false, nil
+	}
+	if x, y, ok := pair(a, b); ok {
+		return compareNumbers(x, y, holds), nil
+	}
+	x, ok1 := a.(string)
+	y, ok2 := b.(string)
+	if !ok1 || !ok2 {
+		return nil, errOperands
+	}
+	return holds(compareText(x, y)), nil
+}
+
+func compareNumbers(a, b any, holds func(int) bool) bool {
+	switch x := a.(type) {
+	case int:
+		y, _ := b.(int)
+		return holds(sign(x < y, x > y))
+	case float64:
+		y, _ := b.(float64)
+		return !math.IsNaN(x) && !math.IsNaN(y) && holds(sign(x < y, x > y))
+	case Decimal:
+		y, _ := b.(Decimal)
+		return holds(x.compare(y))
+	}
+	return false
+}
+
+func sign(less, more bool) int {
+	switch {
+	case less:
+		return -1
+	case more:
+		return 1
+	}
+	return 0
+}
+
+func plus(a, b any) (any, error) {
+	if a == nil || b == nil {
+		return nil, nil //nolint:nilnil // nil is the value: null
+	}
+	if x, ok := a.(string); ok {
+		if y, ok := b.(string); ok {
+			return x + y, nil
+		}
+	}
+	return arithmetic(a, b, arith{
+		ints:     func(x, y int) (int, bool) { s := x + y; return s, (s > x) == (y > 0) },
+		floats:   func(x, y float64) float64 { return x + y },
+		decimals: Decimal.plus,
+	})
+}
+
+func minus(a, b any) (any, error) {
+	return arithmetic(a, b, arith{
+		ints:     func(x, y int) (int, bool) { s := x - y; return s, (s < x) == (y > 0) },
+		floats:   func(x, y float64) float64 { return x - y },
+		decimals: Decimal.minus,
+	})
+}
+
+func times(a, b any) (any, error) {
+	return arithmetic(a, b, arith{ints: timesInt, floats: func(x, y float64) float64 { return x * y }, decimals: Decimal.times})
+}
+
+func timesInt(x, y int) (int, bool) {
+	if x == 0 || y == 0 {
+		return 0, true
+	}
+	p := x * y
+	return p, p/y == x && (x != -1 || y != math.MinInt) && (y != -1 || x != math.MinInt)
+}
+
+// arith is one operation on each type of number.
+type arith struct {
+	ints     func(x, y int) (int, bool) // false: overflow
+	floats   func(x, y float64) float64
+	decimals func(x, y Decimal) Decimal
+}
+
+func arithmetic(a, b any, do arith) (any, error) {
+	if a == nil || b == nil {
+		return nil, nil //nolint:nilnil // nil is the value: null
+	}
+	a, b, ok := pair(a, b)
+	if !ok {
+		return nil, errOperands
+	}
+	switch x := a.(type) {
+	case int:
+		y, _ := b.(int)
+		n, fits := do.ints(x, y)
+		if !fits {
+			return nil, errOverflow
+		}
+		return n, nil
+	case float64:
+		y, _ := b.(float64)
+		return do.floats(x, y), nil
+	case Decimal:
+		y, _ := b.(Decimal)
+		return do.decimals(x, y), nil
+	}
+	return nil, errOperands
+}
+
+// over divides as floats do; exact quotients are div's.
+func over(a, b any) (any, error) {
+	if a == nil || b == nil {
+		return nil, nil //nolint:nilnil // nil is the value: null
+	}
+	x, ok1 := float(a)
+	y, ok2 := float(b)
+	switch {
+	case !ok1 || !ok2:
+		return nil, errOperands
+	case y == 0:
+		return nil, errDivision
+	}
+	return x / y, nil
+}
+
+func float(a any) (float64, bool) {
+	switch x := a.(type) {
+	case int:
+		return float64(x), true
+	case float64:
+		return x, true
+	}
+	return 0, false
+}
+
+func modulo(a, b any) (any, error) {
+	if a == nil || b == nil {
+		return nil, nil //nolint:nilnil // nil is the value: null
+	}
+	x, ok1 := a.(int)
+	y, ok2 := b.(int)
+	switch {
+	case !ok1 || !ok2:
+		return nil, errOperands
+	case y == 0:
+		return nil, errDivision
+	}
+	return x % y, nil
+}
+
+func in(a, list any) (any, error) {
+	switch l := list.(type) {
+	case nil:
+		return false, nil
+	case []any:
+		for _, v := range l {
+			if equal(a, v) {
+				return true, nil
+			}
+		}
+		return false, nil
+	case []string:
+		for _, v := range l {
+			if equal(a, v) {
+				return true, nil
+			}
+		}
+		return false, nil
+	case []int:
+		for _, v := range l {
+			if equal(a, v) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	return nil, errOperands
+}
+
+// truth is a condition's value; null counts as false.
+func truth(a any) (any, error) {
+	switch v := a.(type) {
+	case nil:
+		return false, nil
+	case bool:
+		return v, nil
+	}
+	return nil, reason("a condition is neither true nor false")
+}
+
+func negate(a any) (any, error) {
+	switch v := a.(type) {
+	case nil:
+		return nil, nil //nolint:nilnil // nil is the value: null
+	case int:
+		if v == math.MinInt {
+			return nil, errOverflow
+		}
+		return -v, nil
+	case float64:
+		return -v, nil
+	case Decimal:
+		return Decimal{}.minus(v), nil
+	}
+	return nil, errOperands
+}
