@@ -11,7 +11,7 @@ const (
 
 // appendLong adds a number in Avro's form: zigzag, then seven bits a byte. It serves Avro's int too.
 func appendLong(b []byte, n int64) []byte {
-	u := uint64(n)<<1 ^ uint64(n>>63) //nolint:gosec // the bits are meant
+	u := uint64(n)<<1 ^ uint64(n>>63) // the bits are meant
 	if u < 0x80 {
 		return append(b, byte(u))
 	}
@@ -20,7 +20,7 @@ func appendLong(b []byte, n int64) []byte {
 
 // appendUnsigned adds an unsigned number as the long with the same bits.
 func appendUnsigned(b []byte, n uint64) []byte {
-	return appendLong(b, int64(n)) //nolint:gosec // the bits are meant
+	return appendLong(b, int64(n)) // the bits are meant
 }
 
 // appendBytes adds Avro's bytes or, the same on the wire, its string.

@@ -48,10 +48,10 @@ func (c *cursor) longSlow() int64 {
 		return 0
 	}
 	c.at += n
-	return int64(u>>1) ^ -int64(u&1) //nolint:gosec // the bits are meant
+	return int64(u>>1) ^ -int64(u&1) // the bits are meant
 }
 
-func (c *cursor) unsigned() uint64 { return uint64(c.long()) } //nolint:gosec // the bits are meant
+func (c *cursor) unsigned() uint64 { return uint64(c.long()) } // the bits are meant
 
 // uint32 reads a long that carries an unsigned number of 32 bits.
 func (c *cursor) uint32() uint32 {

@@ -22,10 +22,10 @@ func parseInt(text []byte, low, high int64) (int64, bool) {
 		u = u*10 + uint64(c-'0')
 	}
 	if negative {
-		n := -int64(u) //nolint:gosec // checked on the next line
+		n := -int64(u) // checked on the next line
 		return n, n <= 0 && n >= low
 	}
-	return int64(u), u <= uint64(high) //nolint:gosec // checked
+	return int64(u), u <= uint64(high) // checked
 }
 
 // parseFloat reads what PostgreSQL writes for a float4 (bits 32) or a float8 (bits 64).

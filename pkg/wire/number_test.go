@@ -62,7 +62,7 @@ func TestFloatsAreTheServers(t *testing.T) {
 	for i, f := range in64 {
 		in32[i] = float32(f)
 		if i%2 == 1 {
-			in32[i] = math.Float32frombits(uint32(math.Float64bits(f))) //nolint:gosec // any bits will do
+			in32[i] = math.Float32frombits(uint32(math.Float64bits(f))) // any bits will do
 		}
 	}
 	pgtest.Exec(t, conn, "set extra_float_digits = 3")

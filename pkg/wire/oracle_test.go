@@ -177,4 +177,3 @@ func nativeMapped(c *change.Mapped) dict {
 		"want": nativeOptional(c.Want), "source_key": nativeOptional(c.SourceKey),
 	}
 }
-

@@ -5,7 +5,7 @@ import "encoding/binary"
 // Partition returns the partition of a key among n: Kafka's own rule (murmur2), over the Avro body of the key without the
 // framing, so that a new schema id never moves a key to another lane. Body strips the framing.
 func Partition(keyBody []byte, n int32) int32 {
-	return int32(murmur2(keyBody)&0x7fffffff) % n //nolint:gosec // 31 bits
+	return int32(murmur2(keyBody)&0x7fffffff) % n // 31 bits
 }
 
 // Body returns a framed key or value without its framing.
@@ -23,7 +23,7 @@ func murmur2(b []byte) uint32 {
 		m    = 0x5bd1e995
 		r    = 24
 	)
-	h := seed ^ uint32(len(b)) //nolint:gosec // a length
+	h := seed ^ uint32(len(b)) // a length
 	for len(b) >= 4 {
 		k := binary.LittleEndian.Uint32(b) * m
 		k ^= k >> r

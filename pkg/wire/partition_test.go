@@ -13,7 +13,7 @@ func TestMurmur2(t *testing.T) {
 		"21": -973932308, "foobar": -790332482, "a-little-bit-long-string": -985981536, "a-little-bit-longer-string": -1486304829,
 		"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, "abc": 479470107,
 	} {
-		if got := int32(murmur2([]byte(key))); got != want { //nolint:gosec // the bits are meant
+		if got := int32(murmur2([]byte(key))); got != want { // the bits are meant
 			t.Errorf("%s: %d, want %d", key, got, want)
 		}
 	}

@@ -31,7 +31,7 @@ type Raw struct {
 }
 
 // NewRaw compiles the codec and registers <topic>-value and, where the table has a key, <topic>-key.
-func NewRaw(ctx context.Context, reg Registry, topic string, t *table.Table, s Source) (*Raw, error) { //nolint:revive // the contract of every codec: context, registry, topic; then what it is made for
+func NewRaw(ctx context.Context, reg Registry, topic string, t *table.Table, s Source) (*Raw, error) {
 	r := &Raw{table: t, now: s.Now, source: constantSource(t, &s)}
 	for i := range t.Columns {
 		k := kindOf(&t.Columns[i])

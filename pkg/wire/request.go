@@ -22,7 +22,7 @@ func NewRequests(ctx context.Context, reg Registry, topic string) (*Requests, er
 }
 
 // EncodeRequest returns the framed record.
-func (s *Requests) EncodeRequest(r request.Request) ([]byte, error) { //nolint:unparam // the shape of every encoder
+func (s *Requests) EncodeRequest(r request.Request) ([]byte, error) {
 	b := s.value.frame(nil)
 	b = appendBytes(appendBytes(b, r.ID), string(r.Kind))
 	b = appendName(b, r.Table)

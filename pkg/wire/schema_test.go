@@ -1,0 +1,106 @@
+package wire
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/table"
+)
+
+// encodeBy encodes a row of nulls by the codec of another shape of the table, in the same registry.
+func encodeBy(t *testing.T, reg Registry, shape *table.Table) []byte {
+	t.Helper()
+	c := change.Change{Table: shape, Op: change.Insert, After: make(change.Row, len(shape.Columns))}
+	for i := range c.After {
+		c.After[i] = change.Null()
+	}
+	framed, err := rawCodec(t, reg, shape, here).AppendValue(nil, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return framed
+}
+
+// Records of an older schema version are read where the columns are the same, and refused, with what to do, where they
+// are not: never read as something else.
+func TestOlderSchemas(t *testing.T) {
+	for _, v := range []struct {
+		name   string
+		change func(*table.Table)
+		ok     bool
+	}{
+		{"a longer varchar", func(s *table.Table) {
+			s.Columns[1].Type, s.Columns[1].Mod = "character varying(200)", 204
+		}, true},
+		{"a domain dropped", func(s *table.Table) { s.Columns[8].Type = "integer" }, true},
+		{"a column more", func(s *table.Table) {
+			s.Columns = append(s.Columns, table.Column{Name: "more", Type: "text", Base: "text"})
+		}, false},
+		{"a column less", func(s *table.Table) { s.Columns = s.Columns[:9] }, false},
+		{"a renamed column", func(s *table.Table) { s.Columns[1].Name = "nickname" }, false},
+		{"another type, the same in Avro", func(s *table.Table) { s.Columns[1].Base = "numeric" }, false},
+		{"another type in Avro", func(s *table.Table) { s.Columns[2].Base = "bigint" }, false},
+		{"two columns exchanged", func(s *table.Table) { s.Columns[1], s.Columns[9] = s.Columns[9], s.Columns[1] }, false},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			reg := &memory{}
+			old := users()
+			v.change(old)
+			framed := encodeBy(t, reg, old)
+			r := rawCodec(t, reg, users(), here)
+			for range 2 {
+				var back change.Change
+				err := r.Decode(framed, &back)
+				if (err == nil) != v.ok {
+					t.Fatalf("decode: %v", err)
+				}
+				if err != nil && (fault.ClassOf(err) != fault.ClassFatal || fault.HintOf(err) == "" || !strings.Contains(err.Error(), "shop.raw.public.users-value")) {
+					t.Errorf("not a clear error: %v (%s)", err, fault.HintOf(err))
+				}
+			}
+			if reg.asked != 1 {
+				t.Errorf("the registry was asked %d times", reg.asked)
+			}
+		})
+	}
+}
+
+// A registry that is away for a moment does not condemn a schema for good.
+func TestUnknownSchemaIsAskedForAgain(t *testing.T) {
+	reg := &memory{}
+	old := users()
+	old.Columns[1].Mod = 204
+	framed := encodeBy(t, reg, old)
+	r := rawCodec(t, reg, users(), here)
+	reg.broken = fault.Transient(errors.New("registry away"))
+	var back change.Change
+	if err := r.Decode(framed, &back); fault.ClassOf(err) != fault.ClassTransient {
+		t.Fatalf("want a transient error: %v", err)
+	}
+	reg.broken = nil
+	if err := r.Decode(framed, &back); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFraming(t *testing.T) {
+	r := rawCodec(t, &memory{}, users(), here)
+	var back change.Change
+	for _, b := range []string{"", "\x00\x00\x00", "\x01\x00\x00\x00\x01\x00", `{"json": 1}`} {
+		if err := r.Decode([]byte(b), &back); err == nil || !strings.Contains(err.Error(), "wire format") {
+			t.Errorf("%q: %v", b, err)
+		}
+	}
+}
+
+func TestSchemasAreJSON(t *testing.T) {
+	if _, err := register(t.Context(), &memory{}, "s", "{"); err == nil {
+		t.Error("a schema that is not JSON was registered")
+	}
+	if sameSchema("{", "{") || sameSchema("{}", "{") {
+		t.Error("what is not JSON is a schema")
+	}
+}
