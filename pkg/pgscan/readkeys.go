@@ -1,0 +1,94 @@
+package pgscan
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/postgres"
+	"segue/pkg/table"
+)
+
+const textArrayOID = 1009
+
+// ReadKeys reads the rows with the given keys: asked holds a row of the table's width for each, with the key's columns set. What is
+// not among the result's rows was not there.
+func (s *Scanner) ReadKeys(ctx context.Context, t *table.Table, asked []change.Row) (Result, error) {
+	var out Result
+	err := s.within(ctx, t.Name, func(conn *pgconn.PgConn, _ uint32, snap chunk.Snapshot) error {
+		at, sql := keysSQL(t)
+		args := make([][]byte, len(t.Key))
+		oids := make([]uint32, len(t.Key))
+		for i, k := range t.Key {
+			args[i], oids[i] = textArray(asked, k), textArrayOID
+		}
+		r := conn.ExecParams(ctx, sql, args, oids, nil, nil)
+		out = Result{Snapshot: snap}
+		for r.NextRow() {
+			out.Rows = append(out.Rows, copyRow(r.Values(), at, len(t.Columns), &out.Bytes))
+		}
+		_, err := r.Close()
+		return postgres.Safe(err)
+	})
+	if err != nil {
+		return Result{}, fmt.Errorf("read %d keys of %s: %w", len(asked), t.Name, err)
+	}
+	return out, nil
+}
+
+// keysSQL joins the table with the lists of key values, cast to the columns' base types, so that the key's index serves.
+func keysSQL(t *table.Table) ([]int, string) {
+	at, cols := columns(t, "t.")
+	var lists, names, on []string
+	for i, k := range t.Key {
+		lists = append(lists, fmt.Sprintf("$%d::pg_catalog.text[]", i+1))
+		names = append(names, fmt.Sprintf("k%d", i))
+		on = append(on, fmt.Sprintf("t.%s = k.k%d::%s", table.Quote(t.Columns[k].Name), i, t.Columns[k].Base))
+	}
+	from := "ONLY " + t.Name.SQL()
+	if t.Partitioned {
+		from = t.Name.SQL()
+	}
+	return at, "SELECT " + cols + " FROM " + from + " AS t JOIN ROWS FROM (pg_catalog.unnest(" + strings.Join(lists, "), pg_catalog.unnest(") +
+		")) AS k(" + strings.Join(names, ", ") + ") ON " + strings.Join(on, " AND ")
+}
+
+func copyRow(values [][]byte, at []int, width int, size *int64) change.Row {
+	row := make(change.Row, width)
+	for i, v := range values {
+		if v == nil {
+			row[at[i]] = change.Null()
+			continue
+		}
+		*size += int64(len(v))
+		row[at[i]] = change.Text(append([]byte(nil), v...))
+	}
+	return row
+}
+
+// textArray is PostgreSQL's text form of one column of the keys.
+func textArray(asked []change.Row, column int) []byte {
+	out := []byte{'{'}
+	for i, row := range asked {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		if row[column].Kind() != change.KindText {
+			out = append(out, "NULL"...)
+			continue
+		}
+		out = append(out, '"')
+		for _, c := range row[column].Bytes() {
+			if c == '"' || c == '\\' {
+				out = append(out, '\\')
+			}
+			out = append(out, c)
+		}
+		out = append(out, '"')
+	}
+	return append(out, '}')
+}
