@@ -35,6 +35,7 @@ func textFunctions() []function {
 		{name: "squeeze", forms: one, call: text1(func(s string) string { return strings.Join(strings.Fields(s), " ") })},
 		{name: "digits", forms: one, call: text1(digits)},
 		{name: "firstWord", forms: one, call: text1(firstWord)},
+		{name: "lastWord", forms: one, call: text1(lastWord)},
 		{name: "restWords", forms: one, call: text1(restWords)},
 		{name: "words", forms: []any{new(func(string) []string)}, call: text1(strings.Fields)},
 		{name: "split", forms: []any{new(func(string, string) []string)}, call: text2(strings.Split)},
@@ -43,7 +44,8 @@ func textFunctions() []function {
 		{name: "right", forms: count, call: right},
 		{name: "hasPrefix", forms: test, call: text2(strings.HasPrefix)},
 		{name: "hasSuffix", forms: test, call: text2(strings.HasSuffix)},
-		{name: "nullif", forms: two, call: nullif},
+		{name: "nullIf", forms: two, call: nullIf},
+		{name: "nullIfEmpty", forms: one, call: func(args []any) (any, error) { return nullIf([]any{args[0], ""}) }},
 		{name: "first", forms: []any{new(func([]string) string)}, call: pickWord(func(int) int { return 0 })},
 		{name: "last", forms: []any{new(func([]string) string)}, call: pickWord(func(n int) int { return n - 1 })},
 		{name: "join", forms: []any{new(func([]string, string) string), new(func([]any, string) string)}, call: join},
@@ -92,6 +94,13 @@ func digits(s string) string {
 func firstWord(s string) string {
 	if w := strings.Fields(s); len(w) > 0 {
 		return w[0]
+	}
+	return ""
+}
+
+func lastWord(s string) string {
+	if w := strings.Fields(s); len(w) > 0 {
+		return w[len(w)-1]
 	}
 	return ""
 }
@@ -150,8 +159,8 @@ func right(args []any) (any, error) {
 	return s, nil
 }
 
-// nullif is null where both texts are equal, else the first.
-func nullif(args []any) (any, error) {
+// nullIf is null where both texts are equal, else the first.
+func nullIf(args []any) (any, error) {
 	if args[0] == args[1] {
 		return nil, nil //nolint:nilnil // nil is the value: null
 	}

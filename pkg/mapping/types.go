@@ -43,7 +43,7 @@ func doubtOf(from, to *table.Column) string {
 	case isText(to):
 		return lengthDoubt(from, to)
 	case from.Base == to.Base:
-		if limit(to) == "" {
+		if limit(to) == "" || numericFits(from, to) {
 			return ""
 		}
 		return "a value that does not fit the type's modifier is refused or rounded"
@@ -67,6 +67,23 @@ func lengthDoubt(from, to *table.Column) string {
 		return ""
 	}
 	return "longer texts are refused; left(column, " + strconv.Itoa(most) + ") cuts them"
+}
+
+// numericFits says that one numeric(p,s) takes every value of another; a larger scale only adds zeros.
+func numericFits(from, to *table.Column) bool {
+	if from.Base != "numeric" {
+		return false
+	}
+	p1, s1, ok1 := precision(from)
+	p2, s2, ok2 := precision(to)
+	return ok1 && ok2 && s1 <= s2 && p1-s1 <= p2-s2
+}
+
+func precision(c *table.Column) (digits, scale int, ok bool) {
+	p, s, both := strings.Cut(strings.TrimSuffix(limit(c), ")"), ",")
+	digits, err1 := strconv.Atoi(p)
+	scale, err2 := strconv.Atoi(s)
+	return digits, scale, both && err1 == nil && err2 == nil
 }
 
 // limit is a type's modifier, such as "(20)".
