@@ -1,0 +1,159 @@
+package pgtarget
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/postgres"
+)
+
+// Apply applies a plan. Behind a plan that ends at a source transaction's boundary everything is committed, with the
+// progress row; one that ends inside a source transaction stays open for the next plan. Behind an error nothing of the
+// open transaction counts: call Recover, and apply again where the error was transient.
+func (t *Target) Apply(ctx context.Context, p *Plan) error {
+	err := t.apply(ctx, p)
+	if err == nil {
+		return nil
+	}
+	var done *fault.Error
+	if errors.As(err, &done) && !serverError(err) {
+		return err
+	}
+	return step("apply up to "+p.to.At.String(), err)
+}
+
+func (t *Target) apply(ctx context.Context, p *Plan) error {
+	if !t.tx.open {
+		if err := t.prepareProgress(ctx); err != nil {
+			return err
+		}
+	}
+	open := savepointSQL
+	if !t.tx.open {
+		open = t.begin + "; " + savepointSQL
+	}
+	if err := t.exec(ctx, open); err != nil {
+		return err
+	}
+	t.tx.open = true
+	r := &runner{t: t, ctx: ctx, changes: p.changes}
+	if t.direct(p) {
+		r.finish = t.finishing(p)
+	}
+	err := r.run(p.segments)
+	if err == nil && r.finish != nil {
+		t.committed(p)
+		return nil
+	}
+	if err == nil && p.last.Boundary {
+		err = t.exec(ctx, immediateSQL)
+	}
+	if err != nil {
+		missing, herr := t.fallBack(ctx, p, err)
+		if herr != nil {
+			return herr
+		}
+		r.missing = missing
+	}
+	return t.finish(ctx, p, r.missing)
+}
+
+// direct says that nothing has to be known before the COMMIT: it may travel with the statements.
+func (t *Target) direct(p *Plan) bool {
+	if !p.last.Boundary || p.wants || t.pending.len() > 0 || len(t.tx.asked) > 0 || len(t.tx.arrived) > 0 {
+		return false
+	}
+	for i := range p.segments {
+		for j := range p.segments[i].statements {
+			if p.segments[i].statements[j].mayMiss() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// finish asks for what is missing, and commits at a boundary.
+func (t *Target) finish(ctx context.Context, p *Plan, missing []int32) error {
+	asked := t.toAsk(p.changes, missing)
+	arrived := t.pending.arrivals(p.changes)
+	if err := t.ask(ctx, asked); err != nil {
+		return err
+	}
+	t.tx.asked, t.tx.arrived = append(t.tx.asked, asked...), append(t.tx.arrived, arrived...)
+	if !p.last.Boundary {
+		t.tx.slices++
+		t.tx.counters.add(p.counters)
+		return t.exec(ctx, releaseSQL)
+	}
+	if err := t.pending.write(ctx, t.conn, t.cfg.Migration, t.tx.arrived, t.tx.asked); err != nil {
+		return err
+	}
+	r := &runner{t: t, ctx: ctx, finish: t.finishing(p)}
+	if err := r.run(nil); err != nil {
+		return err
+	}
+	t.committed(p)
+	return nil
+}
+
+func (c *Counters) add(d Counters) {
+	c.Changes += d.Changes
+	c.RowOps += d.RowOps
+	c.Filtered += d.Filtered
+}
+
+// finishing are the parameters of the progress row's move to the end of the plan.
+func (t *Target) finishing(p *Plan) [][]byte {
+	sum := t.tx.counters
+	sum.add(p.counters)
+	return t.progressParams(p.to, p.last.Committed, sum)
+}
+
+// committed takes over what the server has committed.
+func (t *Target) committed(p *Plan) {
+	sum := t.tx.counters
+	sum.add(p.counters)
+	t.progress.add(sum)
+	t.progress.At, t.progress.Offset, t.progress.Incarnation = p.to.At, p.to.Offset, p.to.Incarnation
+	if p.last.Committed > 0 {
+		t.progress.Committed = time.UnixMicro(p.last.Committed)
+	}
+	t.pending.commit(t.tx.arrived, t.tx.asked)
+	t.stats.Transactions++
+	t.tx = transaction{}
+}
+
+// prepareProgress prepares the one statement that every transaction needs.
+func (t *Target) prepareProgress(ctx context.Context) error {
+	if t.prepared[progressName] {
+		return nil
+	}
+	if _, err := t.conn.PgConn().Prepare(ctx, progressName, moveProgressSQL, nil); err != nil {
+		return err
+	}
+	t.prepared[progressName] = true
+	return nil
+}
+
+// dataError says that the rows are at fault, or their order: going smaller, or change by change, can help.
+func dataError(err error) bool {
+	if err == nil || !serverError(err) {
+		return false
+	}
+	return fault.ClassOf(postgres.Safe(err)) == fault.ClassPoison || postgres.SQLState(err) == codeCardinality
+}
+
+// commitGroups returns where source transactions begin in changes, the first included.
+func commitGroups(changes []*change.Mapped) []int {
+	var starts []int
+	for i, m := range changes {
+		if i == 0 || m.Pos.LSN != changes[i-1].Pos.LSN || m.Pos.Epoch != changes[i-1].Pos.Epoch {
+			starts = append(starts, i)
+		}
+	}
+	return starts
+}

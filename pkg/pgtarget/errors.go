@@ -1,0 +1,111 @@
+package pgtarget
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/postgres"
+	"segue/pkg/table"
+)
+
+// The codes of PostgreSQL that decide something here.
+const (
+	codeForeignKey  = "23503"
+	codeUnique      = "23505"
+	codeDivision    = "22012"
+	codePrivilege   = "42501"
+	codeUndefined   = "42704"
+	codeCardinality = "21000"
+)
+
+// ErrTakenOver says that another process owns the migration now. This one must not write again.
+var ErrTakenOver = errors.New("another process has taken over the migration")
+
+func takenOver() error {
+	return fault.Fatal(ErrTakenOver, "run one applier per migration; this one stops")
+}
+
+// ErrRewind says that an open transaction of several slices was lost: the source has to be opened again at Cursor.
+var ErrRewind = errors.New("an open target transaction was lost: read again from the last commit")
+
+// FingerprintError says that the mapping is not the one that the target was written by.
+type FingerprintError struct{ Target, Own string }
+
+func (e *FingerprintError) Error() string {
+	return fmt.Sprintf("the mapping changed: the target was written by %.12s, this process has %.12s", e.Target, e.Own)
+}
+
+// ModeError says that the target was written in the other mode (staged or fused), whose offsets mean nothing here.
+type ModeError struct{ Target, Own string }
+
+func (e *ModeError) Error() string {
+	return fmt.Sprintf("the target was written in mode %s, this process runs %s", e.Target, e.Own)
+}
+
+// PrivilegeError says that segue may not do something itself; SQL is what somebody who may can run instead.
+type PrivilegeError struct {
+	What string
+	SQL  []string
+}
+
+func (e *PrivilegeError) Error() string {
+	return fmt.Sprintf("%s: this role may not (SQLSTATE %s)", e.What, codePrivilege)
+}
+
+// As makes the error a fatal one with its SQL as the hint.
+func (e *PrivilegeError) As(target any) bool {
+	f, ok := target.(**fault.Error)
+	if ok {
+		*f = &fault.Error{Err: errors.New(e.Error()), Class: fault.ClassFatal, Hint: "run as the owner:\n" + strings.Join(e.SQL, ";\n") + ";"}
+	}
+	return ok
+}
+
+// OrphanError says that rows of a table name a parent that is not there, so that a foreign key cannot be enforced.
+type OrphanError struct {
+	Constraint string
+	Table      table.Name
+	Rows       int64 // -1: not counted
+}
+
+func (e *OrphanError) Error() string {
+	if e.Rows < 0 {
+		return fmt.Sprintf("validate foreign key %s of %s: there are rows without a parent", e.Constraint, e.Table)
+	}
+	return fmt.Sprintf("validate foreign key %s of %s: %d rows have no parent", e.Constraint, e.Table, e.Rows)
+}
+
+// ApplyError names the change that the target refuses. It holds no row value.
+type ApplyError struct {
+	Target table.Name // zero where a constraint was checked at the end of a source transaction
+	Source table.Name
+	Pos    change.Position
+	Err    error // a safe error of package postgres
+}
+
+func (e *ApplyError) Error() string {
+	if e.Target == (table.Name{}) {
+		return fmt.Sprintf("apply the source transaction at %s: %v", e.Pos, e.Err)
+	}
+	return fmt.Sprintf("apply %s (from %s) at %s: %v", e.Target, e.Source, e.Pos, e.Err)
+}
+
+func (e *ApplyError) Unwrap() error { return e.Err }
+
+func refused(target, source table.Name, pos change.Position, err error) error {
+	return fault.Fatal(&ApplyError{Target: target, Source: source, Pos: pos, Err: err},
+		"nothing at or behind this position was applied: mend the row, the mapping or the target's constraint, then start again")
+}
+
+// step is a safe error with the step that went wrong in front; nil stays nil.
+func step(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, postgres.Safe(err))
+}
+
+var errSharedTruncate = errors.New("the source table was truncated, but the target table has other rows too")

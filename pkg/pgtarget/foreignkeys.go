@@ -1,0 +1,172 @@
+package pgtarget
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"segue/pkg/postgres"
+	"segue/pkg/table"
+)
+
+// While segue writes, the foreign keys of and to its target tables are NO ACTION DEFERRABLE: a cascade on the target would
+// delete rows that the stream does not know of. They are dropped before the initial load (Prepare), made again in that form and
+// validated behind it (Enforce), and in the end given back exactly as they were (Finish). What to do is always worked
+// out from the catalog and segue.foreign_keys together, so that each step may be run again after a crash.
+
+// foreignKey is one constraint as the catalog has it now (there) or as it was kept.
+type foreignKey struct {
+	table       table.Name
+	name        string
+	definition  string // exactly as pg_get_constraintdef gave it
+	core        string // the definition without actions and deferrability
+	orphans     string // FROM and WHERE of the rows that have no parent
+	comment     *string
+	validated   bool // it was valid when it was kept; one that was not is never validated
+	partitioned bool // the table that refers, so that NOT VALID is not to be had before PostgreSQL 18
+}
+
+func (k *foreignKey) quoted() string { return table.Quote(k.name) }
+
+// foreignKeysSQL lists the constraints of and to the tables. core is put together from the catalog's columns, because a
+// definition cannot be cut safely: identifiers may hold anything. PERIOD belongs to PostgreSQL 18's temporal keys.
+const foreignKeysSQL = `
+SELECT n.nspname, r.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),
+       'FOREIGN KEY (' || cols.own || ') REFERENCES ' || cols.parent || ' (' || cols.theirs || ')'
+       || CASE c.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
+       pg_catalog.format('FROM %I.%I c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)',
+                         n.nspname, r.relname, cols.given, cols.parent, cols.same),
+       pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, r.relkind = 'p'
+FROM pg_catalog.pg_constraint c
+JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
+JOIN pg_catalog.pg_class f ON f.oid = c.confrelid
+JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
+CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(c) AS j) whole
+CROSS JOIN LATERAL (
+	SELECT pg_catalog.string_agg(x.period || pg_catalog.quote_ident(a.attname), ', ' ORDER BY x.place) AS own,
+	       pg_catalog.string_agg(x.period || pg_catalog.quote_ident(b.attname), ', ' ORDER BY x.place) AS theirs,
+	       pg_catalog.string_agg(pg_catalog.format('c.%I IS NOT NULL', a.attname), ' AND ' ORDER BY x.place) AS given,
+	       pg_catalog.string_agg(pg_catalog.format('p.%I = c.%I', b.attname, a.attname), ' AND ' ORDER BY x.place) AS same,
+	       pg_catalog.format('%I.%I', fn.nspname, f.relname) AS parent
+	FROM (SELECT k.own, k.theirs, k.place,
+	             CASE WHEN whole.j->>'conperiod' = 'true' AND k.place = pg_catalog.cardinality(c.conkey) THEN 'PERIOD ' ELSE '' END AS period
+	      FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey)) WITH ORDINALITY AS k (own, theirs, place)) x
+	JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.own
+	JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = x.theirs) cols
+WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce(whole.j->>'conenforced', 'true') = 'true'
+  AND EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS want (nsp, rel)
+              WHERE (want.nsp = n.nspname AND want.rel = r.relname) OR (want.nsp = fn.nspname AND want.rel = f.relname))
+ORDER BY n.nspname, r.relname, c.conname`
+
+const keptSQL = `
+SELECT schema_name, table_name, constraint_name, definition, core, orphans, comment, validated, partitioned
+FROM segue.foreign_keys WHERE migration = $1 ORDER BY schema_name, table_name, constraint_name`
+
+func foreignKeysOf(ctx context.Context, tx pgx.Tx, tables []table.Name) ([]foreignKey, error) {
+	schemas, names := make([]string, len(tables)), make([]string, len(tables))
+	for i, t := range tables {
+		schemas[i], names[i] = t.Schema, t.Table
+	}
+	return scanKeys(ctx, tx, foreignKeysSQL, schemas, names)
+}
+
+func keptKeys(ctx context.Context, tx pgx.Tx, migration string) ([]foreignKey, error) {
+	return scanKeys(ctx, tx, keptSQL, migration)
+}
+
+func scanKeys(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]foreignKey, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (foreignKey, error) {
+		var k foreignKey
+		return k, row.Scan(&k.table.Schema, &k.table.Table, &k.name, &k.definition, &k.core, &k.orphans, &k.comment, &k.validated, &k.partitioned)
+	})
+}
+
+// PrepareSQL is what PrepareKeys runs, as one transaction: it keeps the definitions and drops the constraints.
+func PrepareSQL(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) ([]string, error) {
+	return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) {
+		present, err := foreignKeysOf(ctx, tx, tables)
+		if err != nil {
+			return nil, err
+		}
+		var out []string
+		for i := range present {
+			k := &present[i]
+			out = append(out, keepSQL(migration, k),
+				fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
+		}
+		return out, nil
+	})
+}
+
+// keepSQL notes a definition. One that is kept already stays: what is there now is segue's own form of it.
+func keepSQL(migration string, k *foreignKey) string {
+	comment := "NULL"
+	if k.comment != nil {
+		comment = literal(*k.comment)
+	}
+	return fmt.Sprintf("INSERT INTO segue.foreign_keys (migration, schema_name, table_name, constraint_name, definition, core, orphans, comment, validated, partitioned) "+
+		"VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %t, %t) ON CONFLICT DO NOTHING",
+		literal(migration), literal(k.table.Schema), literal(k.table.Table), literal(k.name), literal(k.definition), literal(k.core),
+		literal(k.orphans), comment, k.validated, k.partitioned)
+}
+
+// literal is a string for a statement that is shown to people.
+func literal(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		q = "E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
+
+// PrepareKeys keeps the definitions of all foreign keys of and to the tables and drops the constraints, all or none.
+func PrepareKeys(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) error {
+	sql, err := PrepareSQL(ctx, conn, migration, tables)
+	if err != nil || len(sql) == 0 {
+		return err
+	}
+	return alter(ctx, conn, "take away foreign keys", sql, sql)
+}
+
+// planned works something out from the catalog under the pinned settings: with an empty search_path every name in a
+// definition has its schema.
+func planned(ctx context.Context, conn *pgx.Conn, plan func(tx pgx.Tx) ([]string, error)) ([]string, error) {
+	var out []string
+	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		err := postgres.Pin(ctx, tx)
+		if err == nil {
+			out, err = plan(tx)
+		}
+		return err
+	})
+	return out, step("read foreign keys", err)
+}
+
+// alter runs statements as one transaction; whole is what somebody with more rights would have to run instead.
+func alter(ctx context.Context, conn *pgx.Conn, what string, sql, whole []string) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := postgres.Pin(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
+			return err
+		}
+		for _, s := range sql {
+			if _, err := tx.Exec(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if postgres.SQLState(err) == codePrivilege {
+		return &PrivilegeError{What: what, SQL: whole}
+	}
+	return step(what, err)
+}

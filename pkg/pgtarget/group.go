@@ -1,0 +1,212 @@
+package pgtarget
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"segue/pkg/change"
+)
+
+// groupKey tells the rows apart that cannot share a statement. mask lists absent columns; a whole row has none.
+type groupKey struct {
+	target int32
+	act    action
+	mask   string
+}
+
+// group is the rows of one statement.
+type group struct {
+	target  *target
+	act     action
+	absent  change.Row // a row of the group, which says which columns all of them lack; nil: none
+	rows    []change.Row
+	keys    []change.Row // the keys to look for, where they are not in the row
+	sources []int32
+	onlyNew bool
+}
+
+// groups are the statements of one phase in the order of their first rows.
+type groups struct {
+	f    *folder
+	list []*group
+	last *group
+	key  groupKey // of last
+}
+
+func (g *groups) of(targetNo int32, act action, row change.Row) *group {
+	k := groupKey{target: targetNo, act: act}
+	if row != nil && !row.Whole() {
+		k.mask = absentMask(row)
+	}
+	if g.last != nil && g.key == k {
+		return g.last
+	}
+	found := g.f.groupOf[k]
+	if found == nil {
+		found = &group{target: g.f.targets[targetNo], act: act, onlyNew: true}
+		if k.mask != "" {
+			found.absent = row
+		}
+		g.f.groupOf[k] = found
+		g.list = append(g.list, found)
+	}
+	g.last, g.key = found, k
+	return found
+}
+
+func absentMask(row change.Row) string {
+	var b []byte
+	for i, v := range row {
+		if v.IsAbsent() {
+			b = append(strconv.AppendInt(b, int64(i), 10), ',')
+		}
+	}
+	return string(b)
+}
+
+// close turns the open segment into statements.
+func (f *folder) close() {
+	clear(f.groupOf)
+	deletes, upserts, updates := groups{f: f}, groups{f: f}, groups{f: f}
+	for _, tf := range f.tables {
+		for i := range tf.entries {
+			e := &tf.entries[i]
+			if e.delete && (e.kind != kindUpsert || !f.targets[e.target].covers) {
+				g := deletes.of(e.target, actDelete, nil)
+				g.keys = append(g.keys, f.entryKey(e))
+			}
+			switch e.kind {
+			case kindUpsert:
+				g := upserts.of(e.target, actUpsert, e.row)
+				g.rows = append(g.rows, e.row)
+				g.onlyNew = g.onlyNew && e.onlyNew
+			case kindUpdate:
+				g := updates.of(e.target, actUpdate, e.row)
+				g.rows, g.sources = append(g.rows, e.row), append(g.sources, e.source)
+			case kindNone:
+			}
+		}
+	}
+	var seg segment
+	for _, phase := range []groups{deletes, upserts, updates} {
+		f.encode(&seg, phase.list)
+	}
+	f.encodeMoves(&seg)
+	if len(seg.statements) > 0 {
+		f.closed = append(f.closed, seg)
+	}
+}
+
+// entryKey is the key of an entry that is deleted.
+func (f *folder) entryKey(e *entry) change.Row {
+	if e.row == nil {
+		return e.key
+	}
+	return append(change.Row(nil), f.keyOf(f.targets[e.target], e.row)...)
+}
+
+// encodeMoves adds the key changes, a group of independent ones at a time. A whole row that is not found under its
+// old key is put in under the new one.
+func (f *folder) encodeMoves(seg *segment) {
+	for from := 0; from < len(f.moves); {
+		clear(f.groupOf)
+		rekeys, upserts := groups{f: f}, groups{f: f}
+		to := from
+		for ; to < len(f.moves) && f.moves[to].group == f.moves[from].group; to++ {
+			m := &f.moves[to]
+			no := int32(m.op.Target) //nolint:gosec // a mapping has few targets
+			act := actRekey
+			if f.moveAll || f.targets[no].identityKey {
+				act = actMove
+			}
+			g := rekeys.of(no, act, m.op.Row)
+			g.keys, g.rows, g.sources = append(g.keys, m.op.Key), append(g.rows, m.op.Row), append(g.sources, m.source)
+			if m.op.Row.Whole() {
+				u := upserts.of(no, actUpsert, m.op.Row)
+				u.rows, u.onlyNew = append(u.rows, m.op.Row), false
+			}
+		}
+		f.encode(seg, rekeys.list)
+		f.encode(seg, upserts.list)
+		from = to
+	}
+}
+
+// encode adds one statement per group.
+func (f *folder) encode(seg *segment, list []*group) {
+	for _, g := range list {
+		seg.statements = append(seg.statements, f.statement(g))
+	}
+}
+
+// copyRows is from how many rows on a COPY is worth its round trip.
+const copyRows = 200
+
+func (f *folder) statement(g *group) statement {
+	t := g.target
+	cols := make([]int, 0, len(t.Columns))
+	if g.act != actDelete {
+		for i := range t.Columns {
+			if g.absent == nil || !g.absent[i].IsAbsent() {
+				cols = append(cols, i)
+			}
+		}
+	}
+	if g.act == actUpsert && g.onlyNew && len(g.rows) >= copyRows && f.copies != nil && f.copies(t.home) {
+		return statement{shape: f.shapes.get(t.no, t, actCopy, cols), copy: f.copyText(g, cols), rows: len(g.rows)}
+	}
+	s := statement{shape: f.shapes.get(t.no, t, g.act, cols), rows: max(len(g.rows), len(g.keys))}
+	s.params = make([][]byte, 0, len(t.Key)+len(cols)+1)
+	switch g.act {
+	case actDelete, actRekey, actMove:
+		for k := range t.Key {
+			s.params = append(s.params, f.array(s.rows, func(i int) change.Value { return g.keys[i][k] }))
+		}
+	case actUpdate:
+		for _, k := range t.Key {
+			s.params = append(s.params, f.array(s.rows, func(i int) change.Value { return g.rows[i][k] }))
+		}
+	case actUpsert, actCopy:
+	}
+	for _, c := range cols {
+		s.params = append(s.params, f.array(s.rows, func(i int) change.Value { return g.rows[i][c] }))
+	}
+	if g.sources != nil {
+		s.sources = g.sources
+		s.params = append(s.params, f.numbers(s.rows))
+	}
+	return s
+}
+
+func (f *folder) array(n int, next func(i int) change.Value) []byte {
+	from := len(f.buf)
+	f.buf = appendArray(f.buf, n, next)
+	return f.buf[from:len(f.buf):len(f.buf)]
+}
+
+// numbers is the int4[] 0…n-1 in binary form.
+func (f *folder) numbers(n int) []byte {
+	from := len(f.buf)
+	f.buf = append(f.buf, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, int4OID)
+	f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(n)) //nolint:gosec // at most the changes of a batch
+	f.buf = binary.BigEndian.AppendUint32(f.buf, 1)
+	for i := range n {
+		f.buf = append(f.buf, 0, 0, 0, 4)
+		f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(i)) //nolint:gosec // as above
+	}
+	return f.buf[from:len(f.buf):len(f.buf)]
+}
+
+func (f *folder) copyText(g *group, cols []int) []byte {
+	from := len(f.buf)
+	for _, row := range g.rows {
+		for i, c := range cols {
+			if i > 0 {
+				f.buf = append(f.buf, '\t')
+			}
+			f.buf = appendCopy(f.buf, row[c])
+		}
+		f.buf = append(f.buf, '\n')
+	}
+	return f.buf[from:len(f.buf):len(f.buf)]
+}

@@ -1,0 +1,117 @@
+package pgtarget
+
+import (
+	"segue/pkg/change"
+	"segue/pkg/frontier"
+)
+
+// Plan is a list of batches made ready for the target: folded, its statements' parameters encoded. It stays valid until
+// Release, also over retries.
+type Plan struct {
+	changes  []*change.Mapped
+	segments []segment
+	to       frontier.Cursor // where the target stands behind it
+	last     *frontier.Frontier
+	counters Counters
+	wants    bool // some change asks for a row
+	copies   bool // some statement is a COPY
+	buf      []byte
+}
+
+// Frontier is the one that the plan ends at.
+func (p *Plan) Frontier() *frontier.Frontier { return p.last }
+
+// Changes is the number of source changes, RowOps that of the row operations in them.
+func (p *Plan) Changes() int64 { return p.counters.Changes }
+
+// RowOps is the number of row operations in the plan's changes.
+func (p *Plan) RowOps() int64 { return p.counters.RowOps }
+
+// segment is what may be applied in any order that keeps its statements': deletes, upserts, updates, key changes.
+type segment struct {
+	statements []statement
+	truncate   *truncation
+}
+
+// statement is one shape with the parameters of its rows.
+type statement struct {
+	shape   *shape
+	params  [][]byte
+	rows    int
+	sources []int32 // per row the change to ask for, where the statement has to find its rows
+	copy    []byte
+}
+
+// mayMiss says that rows of the statement may not be found, and that it tells which were.
+func (s *statement) mayMiss() bool { return s.sources != nil }
+
+// Prepare makes a plan of batches, the last of which may end inside a source transaction. It does no I/O and may run
+// beside Apply, for one goroutine at a time.
+func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error) {
+	last := &batches[len(batches)-1]
+	p := &Plan{
+		last: last.Frontier,
+		to:   frontier.Cursor{Offset: last.Offset, Incarnation: last.Frontier.Incarnation, At: last.Frontier.At},
+		buf:  t.buffers.take(),
+	}
+	total := 0
+	for i := range batches {
+		total += len(batches[i].Changes)
+	}
+	p.changes = make([]*change.Mapped, 0, total)
+	for i := range batches {
+		for j := range batches[i].Changes {
+			p.changes = append(p.changes, &batches[i].Changes[j])
+		}
+	}
+	for _, m := range p.changes {
+		p.counters.Changes++
+		p.counters.RowOps += int64(len(m.Ops))
+		if len(m.Ops) == 0 && m.Want == nil {
+			p.counters.Filtered++
+		}
+		p.wants = p.wants || m.Want != nil
+	}
+	f := t.folder
+	f.buf = p.buf
+	var err error
+	p.segments, err = f.run(p.changes)
+	p.buf = f.buf
+	for i := range p.segments {
+		for j := range p.segments[i].statements {
+			p.copies = p.copies || p.segments[i].statements[j].copy != nil
+		}
+	}
+	return p, err
+}
+
+// Release gives the plan's memory back for another one.
+func (t *Target) Release(p *Plan) {
+	t.buffers.give(p.buf)
+	*p = Plan{}
+}
+
+// run folds changes into segments.
+func (f *folder) run(changes []*change.Mapped) ([]segment, error) {
+	f.changes, f.closed, f.arena = changes, nil, nil
+	defer func() { f.changes, f.closed, f.arena = nil, nil, nil }()
+	for i, m := range changes {
+		for j := range m.Ops {
+			if err := f.add(int32(i), &m.Ops[j]); err != nil { //nolint:gosec // at most the changes of a batch
+				f.drop()
+				return nil, err
+			}
+		}
+	}
+	f.cut()
+	return f.closed, nil
+}
+
+// drop forgets an open segment.
+func (f *folder) drop() {
+	for _, tf := range f.tables {
+		tf.index.reset()
+		tf.entries = tf.entries[:0]
+	}
+	f.moves, f.groups = f.moves[:0], 0
+}

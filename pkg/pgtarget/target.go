@@ -1,0 +1,213 @@
+package pgtarget
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"segue/pkg/change"
+	"segue/pkg/frontier"
+	"segue/pkg/postgres"
+	"segue/pkg/request"
+	"segue/pkg/table"
+)
+
+// Asker makes requests durable. Ask returns when they are.
+type Asker interface {
+	Ask(ctx context.Context, requests []request.Request) error
+}
+
+// Config says whose rows go where.
+type Config struct {
+	URL         string
+	App         string // application_name
+	Migration   string
+	Owner       string // which process, for people; a random part is added
+	Mode        Mode
+	Fingerprint string // of the mapping that Targets belong to
+	Targets     []*change.Target
+	// AcceptMapping takes a changed fingerprint: the new mapping holds from here on.
+	AcceptMapping bool
+	Asker         Asker
+}
+
+// Target is the owner of one migration's progress on the target.
+type Target struct {
+	cfg      Config
+	owner    string
+	conn     *pgx.Conn
+	prepared map[string]bool // statements that this connection knows
+	targets  []*target
+	tables   []table.Name // that the targets write, each once
+	shapes   *shapes
+	folder   *folder // of Prepare
+	halver   *folder // of Apply
+	copying  *copying
+	buffers  buffers
+	begin    string // the statements that open a transaction
+	progress Progress
+	pending  pendingKeys
+	tx       transaction
+	notes    []string
+	stats    Stats
+}
+
+// Stats counts since Open.
+type Stats struct {
+	Transactions int64 // committed
+	Halvings     int64 // parts that failed set-wise and were halved or went change by change
+	Asked        int64 // rows requested
+	Copied       int64 // rows that went in by COPY
+}
+
+// Open connects, makes sure of the bookkeeping schema and takes the migration over. From then on an older owner's commit
+// fails.
+func Open(ctx context.Context, cfg Config) (*Target, error) {
+	unique := make([]byte, 6)
+	_, _ = rand.Read(unique) // never fails
+	t := &Target{
+		cfg: cfg, owner: cfg.Owner + " " + hex.EncodeToString(unique),
+		shapes: &shapes{made: map[string]*shape{}}, begin: beginSQL(), copying: newCopying(),
+	}
+	if err := t.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.setUp(ctx); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Target) setUp(ctx context.Context) error {
+	if err := EnsureSchema(ctx, t.conn); err != nil {
+		return err
+	}
+	if err := t.own(ctx); err != nil {
+		return err
+	}
+	if err := t.resolve(ctx); err != nil {
+		return err
+	}
+	t.tagOrigin(ctx)
+	return nil
+}
+
+func (t *Target) connect(ctx context.Context) error {
+	conn, err := postgres.Connect(ctx, t.cfg.URL, t.cfg.App)
+	if err != nil {
+		return err
+	}
+	t.conn, t.prepared, t.tx = conn, map[string]bool{}, transaction{}
+	return nil
+}
+
+// resolve reads what the statements need to know of the target tables.
+func (t *Target) resolve(ctx context.Context) error {
+	homes := map[table.Name]int{}
+	for no, ct := range t.cfg.Targets {
+		equals, err := keyOperators(ctx, t.conn, ct)
+		if err != nil {
+			return err
+		}
+		tt, err := newTarget(ct, equals)
+		if err != nil {
+			return err
+		}
+		home, ok := homes[ct.Table.Name]
+		if !ok {
+			home = len(t.tables)
+			homes[ct.Table.Name] = home
+			t.tables = append(t.tables, ct.Table.Name)
+		}
+		tt.no, tt.home = no, home
+		t.targets = append(t.targets, tt)
+	}
+	t.copying.reset(len(t.tables), !t.progress.Loaded)
+	t.folder, t.halver = t.newFolder(), t.newFolder()
+	t.folder.copies = t.copying.may
+	return nil
+}
+
+func (t *Target) newFolder() *folder {
+	f := &folder{targets: t.targets, shapes: t.shapes, groupOf: map[groupKey]*group{}}
+	for range t.tables {
+		f.tables = append(f.tables, &tableFold{index: newKeyIndex()})
+	}
+	return f
+}
+
+// tagOrigin marks this session's transactions with a replication origin, so that a reader on this database can tell them apart.
+// It wants rights that few have: without them it is left out, with a note.
+func (t *Target) tagOrigin(ctx context.Context) {
+	name := "segue_" + t.cfg.Migration
+	_, err := t.conn.Exec(ctx, `SELECT pg_catalog.pg_replication_origin_create($1::text)
+		WHERE pg_catalog.pg_replication_origin_oid($1::text) IS NULL`, name)
+	if err == nil {
+		_, err = t.conn.Exec(ctx, `SELECT pg_catalog.pg_replication_origin_session_setup($1::text)`, name)
+	}
+	t.notes = nil
+	if err != nil {
+		t.notes = []string{"transactions carry no replication origin: " + postgres.Safe(err).Error()}
+	}
+}
+
+// Notes are what people should know of how the target is written.
+func (t *Target) Notes() []string { return t.notes }
+
+// Cursor is where the last commit stands: where to open the source.
+func (t *Target) Cursor() frontier.Cursor { return t.progress.Cursor() }
+
+// Progress is the row as this process last committed it.
+func (t *Target) Progress() Progress {
+	p := t.progress
+	p.Pending = int64(t.pending.len())
+	return p
+}
+
+// Stats counts since Open.
+func (t *Target) Stats() Stats { return t.stats }
+
+// Tables are the target tables that the mapping writes, each once.
+func (t *Target) Tables() []table.Name { return t.tables }
+
+// Close gives the connection up; an open transaction is rolled back by the server.
+func (t *Target) Close() {
+	if t.conn != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = t.conn.Close(ctx)
+	}
+}
+
+// buffers are the parameters' memory, used again from plan to plan.
+type buffers struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+// maxKeptBuffer is what a buffer may grow to and still be kept.
+const maxKeptBuffer = 32 << 20
+
+func (b *buffers) take() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.free)
+	if n == 0 {
+		return nil
+	}
+	buf := b.free[n-1]
+	b.free = b.free[:n-1]
+	return buf[:0]
+}
+
+func (b *buffers) give(buf []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if cap(buf) > 0 && cap(buf) <= maxKeptBuffer && len(b.free) < 3 {
+		b.free = append(b.free, buf)
+	}
+}

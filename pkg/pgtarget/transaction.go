@@ -1,0 +1,145 @@
+package pgtarget
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"segue/pkg/change"
+	"segue/pkg/frontier"
+	"segue/pkg/postgres"
+)
+
+const (
+	// lockTimeout bounds the wait for a lock that somebody holds on the target: then it is a transient error that people see.
+	lockTimeout  = 10 * time.Second
+	closeTimeout = 2 * time.Second
+)
+
+// transaction is the open target transaction.
+type transaction struct {
+	open     bool
+	slices   int // plans applied in it
+	counters Counters
+	asked    []pendingKey // that become pending with the commit
+	arrived  []pendingKey // that end being pending with it
+}
+
+// beginSQL opens a transaction. Joins by nested loops over the key's index are what every statement here wants; a plan that
+// was made while the table was empty would scan it for ever.
+func beginSQL() string {
+	return strings.Join(append(append([]string{"BEGIN ISOLATION LEVEL READ COMMITTED"}, postgres.PinStatements()...),
+		"SET LOCAL lock_timeout = "+strconv.FormatInt(lockTimeout.Milliseconds(), 10),
+		"SET LOCAL synchronous_commit = off",
+		"SET LOCAL plan_cache_mode = force_generic_plan",
+		"SET LOCAL enable_seqscan = off",
+		"SET LOCAL enable_hashjoin = off",
+		"SET LOCAL enable_mergejoin = off",
+		"SET LOCAL jit = off",
+		"SET CONSTRAINTS ALL DEFERRED",
+	), "; ")
+}
+
+const (
+	savepointSQL = "SAVEPOINT segue"
+	rollbackSQL  = "ROLLBACK TO SAVEPOINT segue"
+	releaseSQL   = "RELEASE SAVEPOINT segue"
+	immediateSQL = "SET CONSTRAINTS ALL IMMEDIATE"
+	deferredSQL  = "SET CONSTRAINTS ALL DEFERRED"
+)
+
+// progressName is the prepared statement that moves the row on. It must touch exactly one row, else it divides by zero:
+// so it may be sent together with the COMMIT behind it, which the server then skips.
+const progressName = "segue_progress"
+
+const moveProgressSQL = `
+WITH moved AS (
+	UPDATE segue.progress SET epoch = $1::text::bigint, lsn = $2::text::pg_catalog.pg_lsn, seq = $3::text::bigint,
+	       frontier_offset = $4::text::bigint, incarnation = $5::text::bigint,
+	       committed = 'epoch'::timestamptz + $6::text::double precision * '1 microsecond'::interval,
+	       applied = pg_catalog.clock_timestamp(), changes = changes + $7::text::bigint,
+	       row_ops = row_ops + $8::text::bigint, filtered = filtered + $9::text::bigint
+	WHERE migration = $10::text AND owner = $11::text AND epoch = $12::text::bigint AND lsn = $13::text::pg_catalog.pg_lsn
+	  AND seq = $14::text::bigint AND frontier_offset = $15::text::bigint
+	RETURNING 1)
+SELECT 1 / pg_catalog.count(*) FROM moved`
+
+// progressParams are the row's new values and those that it must have.
+func (t *Target) progressParams(to frontier.Cursor, committed int64, c Counters) [][]byte {
+	var micros []byte
+	if committed > 0 {
+		micros = strconv.AppendInt(nil, committed, 10)
+	}
+	n := func(i int64) []byte { return strconv.AppendInt(nil, i, 10) }
+	at := func(p change.Position) [][]byte {
+		return [][]byte{[]byte(epochText(p)), []byte(lsnText(p.LSN)), []byte(seqText(p))}
+	}
+	out := append(at(to.At), n(to.Offset), n(to.Incarnation), micros, n(c.Changes), n(c.RowOps), n(c.Filtered),
+		[]byte(t.cfg.Migration), []byte(t.owner))
+	return append(append(out, at(t.progress.At)...), n(t.progress.Offset))
+}
+
+// exec runs statements without parameters in one round trip.
+func (t *Target) exec(ctx context.Context, sql ...string) error {
+	_, err := t.conn.PgConn().Exec(ctx, strings.Join(sql, "; ")).ReadAll()
+	return err
+}
+
+// Rollback takes back an open transaction: everything behind the last commit.
+func (t *Target) Rollback(ctx context.Context) error {
+	t.tx = transaction{}
+	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() == 'I' {
+		return nil
+	}
+	return step("roll back", t.exec(ctx, "ROLLBACK"))
+}
+
+// Recover makes the target usable behind a transient error: the transaction is rolled back, or the connection made again.
+// The row then says what was committed: a plan whose COMMIT had an unknown outcome is there if Cursor is where it ends.
+func (t *Target) Recover(ctx context.Context) error {
+	lost := t.tx.slices > 0
+	if !t.conn.IsClosed() {
+		if err := t.Rollback(ctx); err != nil && !t.conn.IsClosed() {
+			return err
+		}
+	}
+	t.tx = transaction{}
+	if t.conn.IsClosed() {
+		if err := t.reconnect(ctx); err != nil {
+			return err
+		}
+	}
+	if lost {
+		return ErrRewind
+	}
+	return nil
+}
+
+// reconnect comes back as the same owner: where the row names another one, this process has been taken over.
+func (t *Target) reconnect(ctx context.Context) error {
+	before := t.progress
+	if err := t.connect(ctx); err != nil {
+		return err
+	}
+	// The old backend may still be busy with a COMMIT: the row is read when it has gone.
+	err := t.terminate(ctx, before.BackendPID, before.BackendStart)
+	if err == nil {
+		err = t.writeOwner(ctx, t.owner)
+	}
+	if err != nil {
+		t.Close()
+		return err
+	}
+	t.tagOrigin(ctx)
+	return nil
+}
+
+// serverError says whether the error is the server's answer to a statement, so that the connection can go on.
+func serverError(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg)
+}
