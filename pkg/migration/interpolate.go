@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -52,7 +53,7 @@ func (in Input) lookup(what string) (string, error) {
 		return in.readFile(path)
 	}
 	if !isVariable(what) {
-		return "", fmt.Errorf("${%s} is no variable's name: write ${NAME} or ${file:path}, or $${ for the two characters themselves", what)
+		return "", errors.New("${…} holds no variable's name: write ${NAME} or ${file:path}, or $${ for the two characters themselves")
 	}
 	if in.Getenv != nil {
 		if v, ok := in.Getenv(what); ok {

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -125,7 +126,7 @@ func (p *parser) column(key, value *yaml.Node) Column {
 		c.Const = true
 		p.object(v, "a value", []field{{"const", true, func(n *yaml.Node) { c.Value, c.Null = p.constant(n) }}})
 	case v.Kind == yaml.ScalarNode && !isText(v):
-		p.mistake(placeOf(v), "want a source column or an expression, as text: write {const: %s} for a constant", v.ShortTag()[2:])
+		p.mistake(placeOf(v), "want a source column or an expression, as text: write {const: %s} for a constant", cmp.Or(v.Value, "null"))
 	default:
 		c.Value = p.expression(value, "the value")
 	}
