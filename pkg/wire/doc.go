@@ -58,7 +58,7 @@
 // Null means NULL, except for the fields that absent_before or absent_after list by index: those the source did not send
 // (unchanged TOAST, or not part of the old key), and nothing stands for them. The field's value gives back PostgreSQL's
 // text, except for those that texts lists: their text is what stands there. That is so for floats that PostgreSQL prints
-// with other digits than the shortest, about one in five hundred random ones (9.999999999999999e+22 is one), and for what is not
+// with other digits than the shortest (1e23 is 9.999999999999999e+22 there; they are rare), and for what is not
 // of the column's type, if there ever were such a thing; so the codec loses nothing whatever it is given.
 //
 // The key is a record Key of the key's columns, in key order, typed as above and never null. The lane is murmur2 over the

@@ -27,7 +27,7 @@ func samples(t testing.TB) [][]byte {
 	c := change.Change{
 		Table: users(), Op: change.Update, Pos: change.Position{Epoch: 1, LSN: 1 << 63, Seq: 2}, Tx: change.Tx{XID: 3, Committed: 4},
 		Before: row("42", "\x01", "\x01", "\x01", "t", "1.50", "1e5", "\\x", "2", "\x00"),
-		After:  row("42", "Ada", "36", "170.50", "t", "1e+23", "0.1", `\x00ff`, "7", "\x01"),
+		After:  row("42", "Ada", "36", "170.50", "t", "9.999999999999999e+22", "0.1", `\x00ff`, "7", "\x01"),
 	}
 	raw, err := rawCodec(t, &memory{}, users(), here).AppendValue(nil, &c)
 	must(err)

@@ -184,12 +184,15 @@ func TestRawForeignSourceBlock(t *testing.T) {
 // The schemas of one table, as they are published: a change here is a change of the wire format.
 func TestRawGolden(t *testing.T) {
 	r := rawCodec(t, &memory{}, users(), here)
+	if r.Table().Name != users().Name {
+		t.Errorf("compiled for %s", r.Table().Name)
+	}
 	golden(t, "testdata/users-value.avsc", r.Schema())
 	golden(t, "testdata/users-key.avsc", r.KeySchema())
 	c := change.Change{
 		Pos: change.Position{Epoch: 1, LSN: 0x16B3748, Seq: 2}, Tx: change.Tx{XID: 571, Committed: 1_700_000_000_123_456},
 		Table: r.table, Op: change.Update, Before: nil,
-		After: row("42", "Ada", "36", "170.50", "t", "1e+23", "0.1", `\x00ff`, "7", "\x01"),
+		After: row("42", "Ada", "36", "170.50", "t", "9.999999999999999e+22", "0.1", `\x00ff`, "7", "\x01"),
 	}
 	framed, err := r.AppendValue(nil, &c)
 	if err != nil {

@@ -134,6 +134,9 @@ func TestRegistryAwayOrWithoutTheSchema(t *testing.T) {
 	if fault.ClassOf(err) != fault.ClassTransient || !strings.Contains(fault.HintOf(err), "SEGUE_REGISTRY_URL") {
 		t.Errorf("away: %v (%s)", err, fault.HintOf(err))
 	}
+	if err := reg.Ping(t.Context()); fault.ClassOf(err) != fault.ClassTransient {
+		t.Errorf("ping of a registry that is away: %v", err)
+	}
 	for _, url := range []string{"", "localhost:8081", "ftp://h", "http://", "http://user:s3cr3t@h:x"} {
 		if _, err := NewRegistry(RegistryConfig{URL: url}); err == nil || fault.HintOf(err) == "" || strings.Contains(err.Error(), "s3cr3t") {
 			t.Errorf("URL %q: %v", url, err)
