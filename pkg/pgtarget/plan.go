@@ -21,11 +21,11 @@ type Plan struct {
 // Frontier is the one that the plan ends at.
 func (p *Plan) Frontier() *frontier.Frontier { return p.last }
 
-// Changes is the number of source changes, RowOps that of the row operations in them.
-func (p *Plan) Changes() int64 { return p.counters.Changes }
+// End is where the target stands once the plan is committed.
+func (p *Plan) End() frontier.Cursor { return p.to }
 
-// RowOps is the number of row operations in the plan's changes.
-func (p *Plan) RowOps() int64 { return p.counters.RowOps }
+// Counters are the plan's own.
+func (p *Plan) Counters() Counters { return p.counters }
 
 // segment is what may be applied in any order that keeps its statements': deletes, upserts, updates, key changes.
 type segment struct {

@@ -1,0 +1,216 @@
+// Package applier is the end of the pipeline: it takes batches of mapped changes from a source and puts them on the target
+// in source order, each commit with its progress (promises P1, P2 and P4). Reading and preparing the next transaction overlaps
+// applying the one before; on a backlog several frontiers become one target transaction, otherwise each is applied at
+// once.
+//
+// Memory is bounded (P8): at most MaxBytes of changes per plan, and three times that over everything that is fetched,
+// prepared or being applied; one frontier that is larger by itself passes alone.
+package applier
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/frontier"
+	"segue/pkg/pgtarget"
+)
+
+// Config says whose changes go where, and how much at a time.
+type Config struct {
+	Target pgtarget.Config
+	// MaxChanges and MaxBytes bound what is combined into one target transaction; 0: 20 000 and 8 MB.
+	MaxChanges int
+	MaxBytes   int64
+	// SnapshotHold is how long an exported snapshot is held where nobody releases it; 0: 30 s.
+	SnapshotHold time.Duration
+	// Retry is the first pause behind a transient error, which grows to 5 s; 0: 100 ms.
+	Retry time.Duration
+}
+
+// Deps is what the applier is given by who composes it.
+type Deps struct {
+	Log     *slog.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+}
+
+const (
+	defaultChanges = 20_000
+	defaultBytes   = 8 << 20
+	defaultHold    = 30 * time.Second
+	defaultRetry   = 100 * time.Millisecond
+	maxRetry       = 5 * time.Second
+	// grace is what a transaction that is being applied gets to end when the process stops.
+	grace = 5 * time.Second
+	// heldSnapshots bounds the snapshots held at once, two connections each.
+	heldSnapshots = 4
+)
+
+// Applier is the owner of a migration's progress on the target.
+type Applier struct {
+	cfg       Config
+	deps      Deps
+	target    *pgtarget.Target
+	progress  atomic.Pointer[pgtarget.Progress]
+	counted   pgtarget.Stats
+	holds     chan struct{}
+	snapshots sync.WaitGroup
+}
+
+// Open takes the migration over on the target, waiting visibly while that cannot be reached, and takes foreign keys away where the
+// initial load is still to be done. Cursor then says where to open the source for Run.
+func Open(ctx context.Context, cfg Config, deps Deps) (*Applier, error) {
+	if cfg.MaxChanges == 0 {
+		cfg.MaxChanges = defaultChanges
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = defaultBytes
+	}
+	if cfg.SnapshotHold == 0 {
+		cfg.SnapshotHold = defaultHold
+	}
+	if cfg.Retry == 0 {
+		cfg.Retry = defaultRetry
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	a := &Applier{cfg: cfg, deps: deps, holds: make(chan struct{}, heldSnapshots)}
+	err := a.persist(ctx, "open target", func(ctx context.Context) (err error) {
+		if a.target == nil {
+			if a.target, err = pgtarget.Open(ctx, cfg.Target); err != nil {
+				return err
+			}
+		}
+		if err = a.target.PrepareKeys(ctx); err != nil && fault.ClassOf(err) == fault.ClassTransient {
+			a.target.Close()
+			a.target = nil
+		}
+		return err
+	})
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	for _, note := range a.target.Notes() {
+		deps.Log.Info("note", "text", note)
+	}
+	a.publish()
+	at := a.target.Cursor()
+	deps.Log.Info("target opened", "position", at.At.String(), "frontier", at.Offset, "pending", a.Progress().Pending)
+	return a, nil
+}
+
+// Cursor is where the target stands: where to open the source.
+func (a *Applier) Cursor() frontier.Cursor { return a.target.Cursor() }
+
+// Progress is where the target stands, for status. It may be called at any time.
+func (a *Applier) Progress() pgtarget.Progress { return *a.progress.Load() }
+
+// Close gives the target up. Run does so itself.
+func (a *Applier) Close() {
+	if a.target != nil {
+		a.target.Close()
+	}
+}
+
+// Run applies what the source yields until ctx ends or something fails for good. An error of class transient means: open
+// again, at the new Cursor.
+func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]) error {
+	defer a.Close()
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	// What is being applied when the process stops may end: the next start then has nothing to do again.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(run, func() { time.AfterFunc(grace, cancel) })()
+
+	f := &feed{source: source, target: a.target, cfg: a.cfg, loaded: a.target.Progress().Loaded}
+	steps := f.start(run)
+	defer f.wait()
+	defer stop()
+	defer a.snapshots.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case s := <-steps:
+			if s.err != nil {
+				return s.err
+			}
+			if err := a.step(work, run, s); err != nil {
+				return err
+			}
+			f.done(s)
+		}
+	}
+}
+
+// step does one thing: a claim takes back what is open, a plan is applied and what its frontier asks for is done.
+func (a *Applier) step(work, run context.Context, s step) error {
+	if s.claim != nil {
+		a.deps.Log.Info("writer changed", "stage", s.claim.Stage, "owner", s.claim.Owner)
+		if err := a.target.Rollback(work); err != nil {
+			return a.recovered(work, err)
+		}
+		return nil
+	}
+	if err := a.apply(work, run, s.plan); err != nil {
+		return err
+	}
+	last := s.plan.Frontier()
+	if !last.Boundary {
+		return nil
+	}
+	if last.Loaded && !a.target.Progress().Loaded {
+		if err := a.finishLoad(work, run); err != nil {
+			return err
+		}
+	}
+	for _, m := range last.Marks {
+		if m.Kind == markSnapshot {
+			a.export(run, m.ID, last.At)
+		}
+	}
+	return nil
+}
+
+// recovered makes the target usable again behind an error outside of a plan.
+func (a *Applier) recovered(ctx context.Context, cause error) error {
+	if fault.ClassOf(cause) != fault.ClassTransient {
+		return cause
+	}
+	if err := a.target.Recover(ctx); err != nil {
+		return fault.Transient(fmt.Errorf("%w (behind: %w)", err, cause))
+	}
+	return nil
+}
+
+func (a *Applier) finishLoad(work, run context.Context) error {
+	a.deps.Log.Info("initial load complete: foreign keys are enforced now, which takes a while on large tables")
+	start := a.deps.Now()
+	var notes []string
+	err := a.persistUntil(work, run, "finish initial load", func(ctx context.Context) (err error) {
+		if notes, err = a.target.Loaded(ctx); err != nil {
+			if rerr := a.recovered(ctx, err); rerr != nil {
+				return rerr
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		a.deps.Log.Info("note", "text", note)
+	}
+	a.publish()
+	a.deps.Log.Info("foreign keys enforced", "took", a.deps.Now().Sub(start).Round(time.Millisecond).String())
+	return nil
+}

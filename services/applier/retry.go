@@ -1,0 +1,80 @@
+package applier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"segue/pkg/fault"
+	"segue/pkg/pgtarget"
+)
+
+// persist does it again while it fails for a transient cause, and says so each time.
+func (a *Applier) persist(ctx context.Context, what string, do func(ctx context.Context) error) error {
+	return a.persistUntil(ctx, ctx, what, do)
+}
+
+// persistUntil works under work, but no new attempt begins once run has ended.
+func (a *Applier) persistUntil(work, run context.Context, what string, do func(ctx context.Context) error) error {
+	for pause := a.cfg.Retry; ; pause = min(2*pause, maxRetry) {
+		err := do(work)
+		if err == nil || run.Err() != nil || fault.ClassOf(err) != fault.ClassTransient || errors.Is(err, pgtarget.ErrRewind) {
+			return err
+		}
+		a.deps.Metrics.retries.Inc()
+		a.deps.Log.Warn("waiting for the target", "step", what, "error", err.Error(), "again_in", pause.String())
+		if !sleep(run, pause) {
+			return run.Err()
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// apply applies a plan, again and again while the target fails for a transient cause. Whether a COMMIT went through whose
+// answer was lost is read from the progress row.
+func (a *Applier) apply(work, run context.Context, p *pgtarget.Plan) error {
+	before, start := a.target.Cursor(), a.deps.Now()
+	failed := false
+	err := a.persistUntil(work, run, "apply", func(ctx context.Context) error {
+		if failed {
+			if err := a.target.Recover(ctx); err != nil {
+				return transientRewind(err)
+			}
+			switch at := a.target.Cursor(); at {
+			case p.End():
+				a.deps.Log.Info("the transaction was committed before the connection was lost", "position", at.At.String())
+				return nil
+			case before:
+			default:
+				return fault.Fatal(fmt.Errorf("the target stands at %s, not at %s as left", at.At, before.At),
+					"somebody else changed the progress row: start again")
+			}
+		}
+		failed = true
+		return a.target.Apply(ctx, p)
+	})
+	if err != nil {
+		return err
+	}
+	a.observe(p, a.deps.Now().Sub(start))
+	return nil
+}
+
+// transientRewind makes the loss of an open transaction a reason to open the source again.
+func transientRewind(err error) error {
+	if errors.Is(err, pgtarget.ErrRewind) {
+		return fault.Transient(err)
+	}
+	return err
+}
