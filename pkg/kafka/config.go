@@ -3,6 +3,7 @@ package kafka
 import (
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,7 +30,8 @@ type Codec interface {
 func (c Config) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	all := []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
-		kgo.MetadataMinAge(250 * time.Millisecond), // a moved leader is found soon
+		kgo.MetadataMinAge(100 * time.Millisecond), // a moved leader is found soon
+		kgo.RetryBackoffFn(backoff),
 	}
 	if c.ClientID != "" {
 		all = append(all, kgo.ClientID(c.ClientID))
@@ -45,4 +47,13 @@ func (c Config) client(opts ...kgo.Opt) (*kgo.Client, error) {
 		return nil, fmt.Errorf("configure the kafka client: %w", err)
 	}
 	return client, nil
+}
+
+// backoff doubles from 50 ms to 2 s, with a quarter of chance so that several processes do not knock in step.
+func backoff(fails int) time.Duration {
+	d := 2 * time.Second
+	if fails < 7 {
+		d = min(d, 25*time.Millisecond<<fails)
+	}
+	return d - time.Duration(rand.Int64N(int64(d)/4)) //nolint:gosec // chance, not secrecy
 }

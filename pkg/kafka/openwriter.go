@@ -118,6 +118,9 @@ func (w *Writer) append(ctx context.Context, upstream int64) (int64, error) {
 	if err != nil {
 		return 0, classify(fmt.Errorf("claim %s: %w", w.cfg.FrontierTopic, err))
 	}
+	if r.Offset < 0 {
+		return 0, fault.Transient(fmt.Errorf("claim %s: kafka acknowledged it without its offset", w.cfg.FrontierTopic))
+	}
 	return r.Offset, nil
 }
 
