@@ -58,7 +58,7 @@ func (d *draft) checkTargetKey() {
 	}
 	lost := slices.DeleteFunc(slices.Clone(d.source.Key), func(s int) bool { return copied[s] })
 	if complete && len(lost) > 0 {
-		d.warn(place(d.at[d.target.Key[0]], at), "the key of %s does not hold %s.%s as it is: two source rows may become one target row, and the later one wins",
+		d.warn(place(d.at[d.target.Key[0]], at), "the key of %s does not hold %s.%s as it is: two source rows may become one target row; the later one wins, and deleting either removes it",
 			name, d.source.Name, d.source.Columns[lost[0]].Name)
 	}
 }
@@ -81,7 +81,7 @@ func (d *draft) keyExample() string {
 
 // checkIdentity wants a target key that the source's log can always tell: a delete brings only the identity's columns.
 func (d *draft) checkIdentity(k int, p *columnPlan) {
-	if d.source.Identity == table.IdentityFull {
+	if d.source.Identity == table.IdentityFull || len(d.source.Key) == 0 {
 		return
 	}
 	for _, s := range p.reads() {

@@ -43,15 +43,6 @@ func (c *compiler) warn(at migration.Place, format string, args ...any) {
 	c.found = append(c.found, c.spec.Warning(at, format, args...))
 }
 
-// asDiagnostics keeps the findings of an error that consists of them.
-func asDiagnostics(err error) migration.Diagnostics {
-	var ds migration.Diagnostics
-	if errors.As(err, &ds) {
-		return ds
-	}
-	return migration.Diagnostics{{Message: err.Error()}}
-}
-
 // draft is a rule in the making.
 type draft struct {
 	*compiler
@@ -73,7 +64,7 @@ func (c *compiler) rule(s Selected, index int) *Rule {
 	source := c.source[s.Source]
 	target, ok := c.target[s.Target]
 	if !ok {
-		c.mistake(place(entry.To.At, entry.From.At), "the target has no table %s for the rows of %s (or this user may not see it): create it, or write to:%s",
+		c.mistake(place(entry.To.At, entry.From.At), "the target has no table %s for the rows of %s (or this user may not see it): create it, or mend the name%s",
 			s.Target, s.Source, migration.DidYouMean(s.Target.String(), c.targetNames))
 		return nil
 	}
@@ -146,20 +137,7 @@ func (c *compiler) unusedEntries(selected []Selected) {
 				c.warn(name.At, "no table that %s matches has a column %s: remove it from ignore", t.From.Text, name.Value)
 			}
 		}
-		for _, e := range t.Exclude {
-			if !slices.ContainsFunc(c.names(), func(n table.Name) bool { return t.From.Match(n) && e.Match(n) }) {
-				c.warn(e.At, "%s excludes nothing that %s matches among the tables looked at", e.Text, t.From.Text)
-			}
-		}
 	}
-}
-
-func (c *compiler) names() []table.Name {
-	out := make([]table.Name, 0, len(c.source))
-	for n := range c.source {
-		out = append(out, n)
-	}
-	return out
 }
 
 func (d *draft) readSet() {

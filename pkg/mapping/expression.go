@@ -173,6 +173,10 @@ func (s *survey) Visit(node *ast.Node) {
 		s.operator(n)
 	case *ast.ConditionalNode:
 		s.x.guarded = true
+	case *ast.BuiltinNode:
+		if !offered(n.Name) { // the engine cannot switch those with a predicate off
+			s.fail(n, n.Name+" is not offered in a mapping")
+		}
 	case *ast.SliceNode, *ast.MapNode:
 		s.fail(n, "slices and maps are not offered in a mapping; left(text, n) and right(text, n) cut texts")
 	}

@@ -23,11 +23,9 @@ type Mapping struct {
 // Compile builds the mapping from the specification and the shapes of the selected source tables and of their target
 // tables (others may be among them). The error is migration.Diagnostics: every finding, warnings too.
 func Compile(spec *migration.Spec, source, target []*table.Table) (*Mapping, error) {
-	selected, err := Select(spec, namesOf(source))
 	c := newCompiler(spec, source, target)
-	if err != nil {
-		c.found = append(c.found, asDiagnostics(err)...)
-	}
+	var selected []Selected
+	selected, c.found = selectKnown(spec, namesOf(source))
 	m := &Mapping{byName: map[table.Name]*Rule{}}
 	for _, s := range selected {
 		if r := c.rule(s, len(m.rules)); r != nil {

@@ -16,13 +16,37 @@ type Selected struct {
 // Select resolves the specification's names and patterns over all tables of the source, in the order of the entries, then by
 // name. It needs no shapes. The error is migration.Diagnostics.
 func Select(spec *migration.Spec, all []table.Name) ([]Selected, error) {
-	s := selection{spec: spec, all: slices.Clone(all), source: map[table.Name]int{}, target: map[table.Name]Selected{}}
-	slices.SortFunc(s.all, compareNames)
+	s := newSelection(spec, all)
 	for i := range spec.Tables {
 		s.entry(i)
+		s.excludes(i)
 	}
 	s.found.Sort()
 	return s.selected, s.found.Err()
+}
+
+// selectKnown is Select where only the selected tables are known, not those that were left out.
+func selectKnown(spec *migration.Spec, known []table.Name) ([]Selected, migration.Diagnostics) {
+	s := newSelection(spec, known)
+	for i := range spec.Tables {
+		s.entry(i)
+	}
+	return s.selected, s.found
+}
+
+func newSelection(spec *migration.Spec, all []table.Name) *selection {
+	s := &selection{spec: spec, all: slices.Clone(all), source: map[table.Name]int{}, target: map[table.Name]Selected{}}
+	slices.SortFunc(s.all, compareNames)
+	return s
+}
+
+// excludes looks for names that stand for nothing: a table that was meant to stay behind would be taken.
+func (s *selection) excludes(i int) {
+	for _, e := range s.spec.Tables[i].Exclude {
+		if name, exact := e.Exact(); exact && !slices.Contains(s.all, name) {
+			s.mistake(e.At, "exclude names %s, which the source does not have: mend the name or remove it%s", name, migration.DidYouMean(name.String(), texts(s.all)))
+		}
+	}
 }
 
 func compareNames(a, b table.Name) int {
