@@ -132,7 +132,7 @@ func (p *Postgres) initialise(ctx context.Context) error {
 		return fmt.Errorf("initdb: %w: %s", err, bytes.TrimSpace(out))
 	}
 	conf := filepath.Join(p.data(), "postgresql.conf")
-	text, err := os.ReadFile(conf) //nolint:gosec // our own file
+	text, err := os.ReadFile(conf)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (p *Postgres) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // the server has its own copy
+	defer log.Close()
 	args := []string{"-D", p.data(), "-c", "listen_addresses=127.0.0.1", "-p", strconv.Itoa(p.port), "-c", "unix_socket_directories=" + p.socketDir()}
 	cmd := p.owner.command(context.WithoutCancel(ctx), filepath.Join(p.bin, "postgres"), args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
@@ -222,7 +222,7 @@ func (p *Postgres) choosePort(ctx context.Context, asked, attempt int) (int, err
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // a TCP listener has one
+	port := l.Addr().(*net.TCPAddr).Port
 	return port, l.Close()
 }
 

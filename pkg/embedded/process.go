@@ -41,7 +41,7 @@ func (o *owner) own(path string) error {
 }
 
 func (o *owner) command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the server's binaries
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGDATA=")
 	cmd.SysProcAttr = processAttributes()
 	cmd.SysProcAttr.Credential = o.id

@@ -64,7 +64,7 @@ func (c *cursor) u64() uint64 {
 }
 
 // micros reads a time and moves it to 1970. Sums wrap, as times that nobody lives to see may.
-func (c *cursor) micros() int64 { return int64(c.u64()) + epoch2000 } //nolint:gosec // the wire's two's complement
+func (c *cursor) micros() int64 { return int64(c.u64()) + epoch2000 }
 
 func (c *cursor) text() string {
 	end := bytes.IndexByte(c.b, 0)

@@ -68,7 +68,7 @@ func relation(c *cursor) Relation {
 	r.Columns = make([]RelationColumn, 0, n)
 	for range n {
 		key := c.u8()&1 != 0
-		col := RelationColumn{Name: c.text(), OID: c.u32(), Mod: int32(c.u32()), Key: key} //nolint:gosec // the wire's two's complement
+		col := RelationColumn{Name: c.text(), OID: c.u32(), Mod: int32(c.u32()), Key: key}
 		r.Columns = append(r.Columns, col)
 	}
 	if r.Schema == "" {

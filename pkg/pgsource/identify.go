@@ -41,8 +41,8 @@ const emitSQL = `
 SELECT (pg_catalog.pg_logical_emit_message(true, $1, $2::bytea) - '0/0')::bigint
 FROM pg_catalog.set_config('synchronous_commit', 'local', true)`
 
-// Emit puts a transactional message into the log, in a transaction of its own that waits for no standby. It returns the end of the message's
-// record, which is before the end of its commit; Message.LSN is the record's start. conn must not be in a transaction.
+// Emit puts a transactional message into the log, in a transaction of its own that waits for no standby. It returns the
+// LSN that the stream's Message will have, which lies before its commit. conn must not be in a transaction.
 func Emit(ctx context.Context, conn *pgx.Conn, prefix string, content []byte) (uint64, error) {
 	var lsn uint64
 	if err := conn.QueryRow(ctx, emitSQL, prefix, content).Scan(&lsn); err != nil {

@@ -5,4 +5,4 @@ import "fmt"
 // LSN is a place in the log, printed as PostgreSQL does.
 type LSN uint64
 
-func (l LSN) String() string { return fmt.Sprintf("%X/%X", uint64(l)>>32, uint32(l)) } //nolint:gosec // the low half is meant
+func (l LSN) String() string { return fmt.Sprintf("%X/%X", uint64(l)>>32, uint32(l)) }

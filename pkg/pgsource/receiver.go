@@ -90,7 +90,7 @@ func (r *receiver) read() error {
 				}
 				piece = make([]byte, 0, max(pieceSize, frame+len(data)))
 			}
-			piece = binary.BigEndian.AppendUint32(piece, uint32(len(data))) //nolint:gosec // a message is below 1 GiB
+			piece = binary.BigEndian.AppendUint32(piece, uint32(len(data)))
 			piece = append(piece, data...)
 		}
 		if len(piece) > 0 && r.conn.Frontend.ReadBufferLen() == 0 {
@@ -163,7 +163,7 @@ func (r *receiver) sendStatus() error {
 	b = binary.BigEndian.AppendUint64(b, max(r.received.Load(), confirmed))
 	b = binary.BigEndian.AppendUint64(b, confirmed)
 	b = binary.BigEndian.AppendUint64(b, confirmed)
-	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixMicro()-epoch2000)) //nolint:gosec // the wire's two's complement
+	b = binary.BigEndian.AppendUint64(b, uint64(time.Now().UnixMicro()-epoch2000))
 	b = append(b, 0)
 	if err := r.conn.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err

@@ -24,32 +24,32 @@ func Database(t testing.TB) string {
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
 	name := "segue_" + strings.ToLower(rand.Text()[:16])
-	c.admin(t, t.Context(), `CREATE DATABASE `+name+` TEMPLATE template0`)
+	c.admin(t.Context(), t, `CREATE DATABASE `+name+` TEMPLATE template0`)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 		defer cancel()
-		c.dropDatabase(t, ctx, name)
+		c.dropDatabase(ctx, t, name)
 	})
 	return withDatabase(t, c.URL, name)
 }
 
 // dropDatabase ends the slots' senders first: a slot in use cannot be dropped, a database with slots neither.
-func (c *Cluster) dropDatabase(t testing.TB, ctx context.Context, name string) {
+func (c *Cluster) dropDatabase(ctx context.Context, t testing.TB, name string) {
 	t.Helper()
-	c.admin(t, ctx,
+	c.admin(ctx, t,
 		`SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active AND database = '`+name+`'`,
 		`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND database = '`+name+`'`,
 		`DROP DATABASE `+name+` WITH (FORCE)`)
 }
 
 // admin runs statements on the database postgres.
-func (c *Cluster) admin(t testing.TB, ctx context.Context, statements ...string) {
+func (c *Cluster) admin(ctx context.Context, t testing.TB, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(ctx, c.URL)
 	if err != nil {
 		t.Fatalf("test server: %v", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing to lose
+	defer conn.Close(ctx)
 	for _, sql := range statements {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Errorf("test server: %s: %v", sql, err)

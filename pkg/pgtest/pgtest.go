@@ -106,7 +106,7 @@ rm -rf "$0"`
 	if err != nil {
 		return err
 	}
-	defer r.Close()                              //nolint:errcheck // the shell has its own
+	defer r.Close()
 	cmd := exec.Command("sh", "-c", script, dir) //nolint:noctx // it outlives every context of this process
 	cmd.Stdin, cmd.SysProcAttr = r, ownGroup()
 	if err := cmd.Start(); err != nil {
