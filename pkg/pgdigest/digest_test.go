@@ -182,7 +182,7 @@ func TestLookUps(t *testing.T) {
 	s := shapeOf(t, conn, table.Name{Schema: "odd", Table: "things"})
 	task := reconcile.Task{Mode: reconcile.Keys, Buckets: 16, Wanted: map[string]reconcile.Key{}}
 	var keys [][]*string
-	for _, key := range [][2]string{{"1", ""}, {"3", "ä😀;:"}, {"4", "x"}, {"4", "gone"}} {
+	for _, key := range [][2]string{{"1", ""}, {"3", "ä😀;:"}, {"4", "x"}, {"4", "x"}, {"4", "gone"}} {
 		task.Wanted[string(reconcile.AppendCanonical(nil, change.Row{change.String(key[0]), change.String(key[1])}))] = reconcile.Key{}
 		keys = append(keys, []*string{&key[0], &key[1]})
 	}

@@ -139,21 +139,23 @@ func Blocks(heap table.Name, first, last uint32) Place {
 	return Place{from: from}
 }
 
-// ByKey is the rows whose columns by (ordinals) have the values of one of the keys.
+// ByKey is the rows whose columns by (ordinals) have the values of one of the keys. Keys may be doubled: a row is found once.
 func ByKey(t *table.Table, by []int, keys [][]*string) Place {
 	p := Place{}
-	names, casts, on := make([]string, len(by)), make([]string, len(by)), make([]string, len(by))
+	columns, names, casts, params := make([]string, len(by)), make([]string, len(by)), make([]string, len(by)), make([]string, len(by))
 	for i, o := range by {
 		column := &t.Columns[o]
+		columns[i] = "t." + table.Quote(column.Name)
 		names[i] = fmt.Sprintf("k%d", i)
-		casts[i] = fmt.Sprintf("$%d::text[]", i+1)
-		on[i] = fmt.Sprintf("t.%s = w.k%d::%s", table.Quote(column.Name), i, column.Base)
+		casts[i] = fmt.Sprintf("w.k%d::%s", i, column.Base)
+		params[i] = fmt.Sprintf("$%d::text[]", i+1)
 		values := make([]*string, len(keys))
 		for j := range keys {
 			values[j] = keys[j][i]
 		}
 		p.args = append(p.args, values)
 	}
-	p.from = everything(t) + " JOIN unnest(" + strings.Join(casts, ", ") + ") AS w(" + strings.Join(names, ", ") + ") ON " + strings.Join(on, " AND ")
+	p.from = everything(t) + " WHERE (" + strings.Join(columns, ", ") + ") IN (SELECT " + strings.Join(casts, ", ") +
+		" FROM unnest(" + strings.Join(params, ", ") + ") AS w(" + strings.Join(names, ", ") + "))"
 	return p
 }

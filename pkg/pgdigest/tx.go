@@ -32,14 +32,38 @@ func Heaps(ctx context.Context, q postgres.Querier, t *table.Table) ([]Heap, err
 		JOIN pg_catalog.pg_class c ON c.oid = l.relid
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		ORDER BY 1, 2`, t.OID, t.Partitioned)
+	return collect(t, rows, err)
+}
+
+// HeapsAt lists what a table's rows are stored in as the transaction's snapshot has it. (Heaps asks for what is there now.)
+func HeapsAt(ctx context.Context, tx pgx.Tx, t *table.Table) ([]Heap, error) {
+	rows, err := tx.Query(ctx, `
+		WITH RECURSIVE tree AS (
+			SELECT $1::oid AS relid
+			UNION ALL
+			SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.relid WHERE $2
+		)
+		SELECT n.nspname, c.relname, c.relfilenode::bigint,
+		       (pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint)::bigint,
+		       greatest(c.reltuples, 0)::bigint
+		FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.relid
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind = 'r' ORDER BY 1, 2`, t.OID, t.Partitioned)
+	return collect(t, rows, err)
+}
+
+func collect(t *table.Table, rows pgx.Rows, err error) ([]Heap, error) {
 	if err != nil {
 		return nil, step("measure "+t.Name.String(), err)
 	}
 	heaps, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Heap, error) {
 		var h Heap
-		var filenode, blocks int64
+		var filenode int64
+		var blocks *int64
 		err := row.Scan(&h.Name.Schema, &h.Name.Table, &filenode, &blocks, &h.Rows)
-		h.Filenode, h.Blocks = uint32(filenode), uint32(blocks)
+		if h.Filenode = uint32(filenode); blocks != nil {
+			h.Blocks = uint32(*blocks)
+		}
 		return h, err
 	})
 	return heaps, step("measure "+t.Name.String(), err)
@@ -59,28 +83,44 @@ type Limits struct {
 func Read(ctx context.Context, conn *pgx.Conn, heaps []Heap, l Limits, read func(pgx.Tx) error) (chunk.Snapshot, error) {
 	var snap chunk.Snapshot
 	err := readOnly(ctx, conn, "", l, func(tx pgx.Tx) error {
-		for _, h := range heaps {
-			if _, err := tx.Exec(ctx, "LOCK TABLE ONLY "+h.Name.SQL()+" IN ACCESS SHARE MODE"); err != nil {
-				return step("lock "+h.Name.String(), err)
-			}
+		err := Lock(ctx, tx, heaps)
+		if err != nil {
+			return err
 		}
-		var err error
 		if snap, err = Snapshot(ctx, tx); err != nil {
 			return err
 		}
-		for _, h := range heaps {
-			var filenode int64
-			err := tx.QueryRow(ctx, "SELECT coalesce(pg_catalog.pg_relation_filenode(to_regclass($1)), 0)::bigint", h.Name.SQL()).Scan(&filenode)
-			if err != nil {
-				return step("ask for the file of "+h.Name.String(), err)
-			}
-			if uint32(filenode) != h.Filenode {
-				return fault.Transient(fmt.Errorf("read %s: %w", h.Name, ErrRewritten))
-			}
+		if err := Unchanged(ctx, tx, heaps); err != nil {
+			return err
 		}
 		return read(tx)
 	})
 	return snap, err
+}
+
+// Lock takes the weakest lock on the heaps: it lets everything go on but what rewrites or drops them.
+func Lock(ctx context.Context, tx pgx.Tx, heaps []Heap) error {
+	for _, h := range heaps {
+		if _, err := tx.Exec(ctx, "LOCK TABLE ONLY "+h.Name.SQL()+" IN ACCESS SHARE MODE"); err != nil {
+			return step("lock "+h.Name.String(), err)
+		}
+	}
+	return nil
+}
+
+// Unchanged makes sure, under locks, that the heaps are in the files that were planned for.
+func Unchanged(ctx context.Context, tx pgx.Tx, heaps []Heap) error {
+	for _, h := range heaps {
+		var filenode int64
+		err := tx.QueryRow(ctx, "SELECT coalesce(pg_catalog.pg_relation_filenode(to_regclass($1::text)), 0)::bigint", h.Name.SQL()).Scan(&filenode)
+		if err != nil {
+			return step("ask for the file of "+h.Name.String(), err)
+		}
+		if uint32(filenode) != h.Filenode {
+			return fault.Transient(fmt.Errorf("read %s: %w", h.Name, ErrRewritten))
+		}
+	}
+	return nil
 }
 
 // Import runs read in a transaction that sees what another one exported.

@@ -253,3 +253,15 @@ func (u *Unit) left() int64 {
 	}
 	return n
 }
+
+// Merge counts in what another answer to the same task holds.
+func (s *Side) Merge(o *Side) {
+	for b := range o.Buckets {
+		s.Buckets[b].Merge(o.Buckets[b])
+	}
+	for key, sum := range o.Keys {
+		held := s.Keys[key]
+		held.Merge(sum)
+		s.Keys[key] = held
+	}
+}

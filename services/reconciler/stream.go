@@ -1,0 +1,259 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/fault"
+	"segue/pkg/frontier"
+	"segue/pkg/reconcile"
+	"segue/pkg/table"
+)
+
+// follower follows the stream of changes: it knows which keys were touched, and which marks have passed.
+type follower struct {
+	source  frontier.Source[change.Change]
+	feeds   map[table.Name][]feed
+	convert *pgx.Conn // a connection to the target of its own
+
+	mu      sync.Mutex
+	touched *reconcile.Touched
+	marks   map[string]change.Position
+	err     error
+	moved   chan struct{} // closed and made anew when marks or err change
+}
+
+// feed is a unit that a source table feeds.
+type feed struct {
+	unit   *unit
+	feeder *feeder
+}
+
+// maxMarks bounds the marks that are remembered: other processes may compare at the same time.
+const maxMarks = 256
+
+func newFollower(source frontier.Source[change.Change], units []*unit, convert *pgx.Conn, limit int) *follower {
+	f := &follower{
+		source: source, convert: convert, feeds: map[table.Name][]feed{},
+		touched: reconcile.NewTouched(limit), marks: map[string]change.Position{}, moved: make(chan struct{}),
+	}
+	for _, u := range units {
+		for _, feeder := range u.feeders {
+			f.feeds[feeder.source.Name] = append(f.feeds[feeder.source.Name], feed{u, feeder})
+		}
+	}
+	return f
+}
+
+// run follows the stream until the context ends. Claims need no care: what they take back was noted as touched, which
+// costs at most another round.
+func (f *follower) run(ctx context.Context) {
+	for {
+		event, err := f.source.Next(ctx)
+		if err == nil && event.Batch != nil {
+			err = f.batch(ctx, event.Batch)
+		}
+		if err != nil {
+			f.note(func() { f.err = fmt.Errorf("follow the stream: %w", err) })
+			return
+		}
+	}
+}
+
+func (f *follower) note(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+func (f *follower) batch(ctx context.Context, b *frontier.Batch[change.Change]) error {
+	noted := f.notes(b.Changes)
+	if err := f.convertKeys(ctx, noted); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	for i := range noted {
+		noted[i].add(f.touched)
+	}
+	f.mu.Unlock()
+	if len(b.Frontier.Marks) == 0 {
+		return nil
+	}
+	f.note(func() {
+		if len(f.marks) > maxMarks {
+			clear(f.marks)
+		}
+		for _, m := range b.Frontier.Marks {
+			f.marks[m.ID] = b.Frontier.At
+		}
+	})
+	return nil
+}
+
+// noted is what one change touched of one unit: some keys, or nobody knows which (no keys).
+type noted struct {
+	to      feed
+	xid     uint32
+	keys    []change.Row
+	sources []reconcile.SourceKey
+}
+
+// notes leaves reads out: they bring the target to what the source is anyway.
+func (f *follower) notes(changes []change.Change) []noted {
+	var out []noted
+	for i := range changes {
+		c := &changes[i]
+		if c.Op == change.Read {
+			continue
+		}
+		for _, to := range f.feeds[c.Table.Name] {
+			n := noted{to: to, xid: c.Tx.XID}
+			if keys, known := to.feeder.touches(c); known {
+				n.keys, n.sources = keys, to.feeder.sourceKeys(c)
+			}
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// convertKeys gives the keys the texts that the target has for them, all of a feeder's at once.
+func (f *follower) convertKeys(ctx context.Context, all []noted) error {
+	rows := map[*feeder][]change.Row{}
+	for _, n := range all {
+		if n.to.feeder.keys.Needed() {
+			rows[n.to.feeder] = append(rows[n.to.feeder], n.keys...)
+		}
+	}
+	for feeder, keys := range rows {
+		if err := feeder.keys.Convert(ctx, f.convert, keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *noted) add(t *reconcile.Touched) {
+	if len(n.keys) == 0 {
+		t.AddAll(n.to.unit.index, n.xid)
+	}
+	for _, key := range n.keys {
+		text := reconcile.AppendCanonical(nil, key)
+		for _, source := range n.sources {
+			t.Add(n.to.unit.index, text, source, n.xid)
+		}
+	}
+}
+
+// touches lists the target keys that a change touched, before and after; false where that cannot be told.
+func (f *feeder) touches(c *change.Change) ([]change.Row, bool) {
+	if c.Op == change.Truncate {
+		return nil, false
+	}
+	if !f.keyed {
+		return f.mapped(c)
+	}
+	var keys []change.Row
+	for _, row := range []change.Row{c.Before, c.After} {
+		if row == nil {
+			continue
+		}
+		key := make(change.Row, len(f.key))
+		for i, o := range f.key {
+			key[i] = row[o]
+		}
+		if !key.Whole() {
+			return nil, false
+		}
+		keys = append(keys, key)
+	}
+	return keys, true
+}
+
+// mapped asks the rule which target keys a change touched.
+func (f *feeder) mapped(c *change.Change) ([]change.Row, bool) {
+	var m change.Mapped
+	if err := f.rule.Map(c, &m); err != nil || m.Want != nil {
+		return nil, false
+	}
+	var keys []change.Row
+	for i := range m.Ops {
+		op := &m.Ops[i]
+		if op.Key != nil {
+			keys = append(keys, slices.Clone(op.Key))
+		}
+		if op.Row != nil {
+			keys = append(keys, f.rule.Key(op.Row))
+		}
+	}
+	return keys, len(keys) > 0
+}
+
+// sourceKeys identify the source row before and after a change; what cannot be told is left out, for a keyed feeder
+// never.
+func (f *feeder) sourceKeys(c *change.Change) []reconcile.SourceKey {
+	var out []reconcile.SourceKey
+	for _, row := range []change.Row{c.Before, c.After} {
+		if row == nil {
+			continue
+		}
+		key := make(change.Row, len(f.source.Key))
+		for i, o := range f.source.Key {
+			key[i] = row[o]
+		}
+		if s := (reconcile.SourceKey{Feeder: f.index, Text: string(reconcile.AppendCanonical(nil, key))}); len(out) == 0 || out[0] != s {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// await waits until the stream has passed a mark and returns the position of the frontier there.
+func (f *follower) await(ctx context.Context, mark string) (change.Position, error) {
+	for {
+		f.mu.Lock()
+		at, ok := f.marks[mark]
+		err, moved := f.err, f.moved
+		f.mu.Unlock()
+		switch {
+		case ok:
+			return at, nil
+		case err != nil:
+			return change.Position{}, err
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return change.Position{}, fault.Transient(errors.New("the watermark has not come through the stream: is the reader running?"))
+		}
+	}
+}
+
+// failed is the reason for which the stream is followed no more, if so.
+func (f *follower) failed() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// prune forgets what the floor sees.
+func (f *follower) prune(floor chunk.Snapshot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.touched.Prune(floor)
+}
+
+func (f *follower) view(u *unit) reconcile.View {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.touched.View(u.index)
+}
