@@ -47,7 +47,7 @@ func (s *source) pinnedRow(t *testing.T, conn *pgx.Conn) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback(context.Background()) //nolint:errcheck // it only read
+	defer tx.Rollback(context.Background())
 	if err := postgres.Pin(t.Context(), tx); err != nil {
 		t.Fatal(err)
 	}

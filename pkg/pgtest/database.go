@@ -42,7 +42,7 @@ func (c *Cluster) dropDatabase(ctx context.Context, t testing.TB, name string) {
 		`DROP DATABASE `+name+` WITH (FORCE)`)
 }
 
-// admin runs statements on the database postgres.
+// admin runs statements on the database postgres. They wait for no standby, which Held may lack.
 func (c *Cluster) admin(ctx context.Context, t testing.TB, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(ctx, c.URL)
@@ -50,7 +50,7 @@ func (c *Cluster) admin(ctx context.Context, t testing.TB, statements ...string)
 		t.Fatalf("test server: %v", err)
 	}
 	defer conn.Close(ctx)
-	for _, sql := range statements {
+	for _, sql := range append([]string{`SET synchronous_commit = local`}, statements...) {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			t.Errorf("test server: %s: %v", sql, err)
 		}
