@@ -116,6 +116,9 @@ func (m *Mapper) write(p *plan, c *change.Change, row change.Row, out *change.Ma
 		if op.Key, err = m.movedKey(p, c, mapped); err != nil {
 			return err
 		}
+		// The old key may have been asked for and not have come yet; nothing will come for it now. What it would have
+		// mended is asked for by the new key.
+		want = want || (p.moved(c.Before, row) && !mapped.Whole())
 	}
 	if want {
 		out.Want = out.SourceKey
@@ -132,12 +135,20 @@ func (m *Mapper) ask(p *plan, c *change.Change, row change.Row, out *change.Mapp
 	if c.Op != change.Update || c.Before == nil {
 		return nil
 	}
-	for _, k := range p.key {
-		if !c.Before[k].Equal(row[k]) {
-			return m.remove(p, c, c.Before, out)
-		}
+	if p.moved(c.Before, row) {
+		return m.remove(p, c, c.Before, out)
 	}
 	return nil
+}
+
+// moved says whether an update changed the source key.
+func (p *plan) moved(before, row change.Row) bool {
+	for _, k := range p.key {
+		if !before[k].Equal(row[k]) {
+			return true
+		}
+	}
+	return false
 }
 
 // movedKey is the target key before the update where the update changed it, else nil.

@@ -33,6 +33,7 @@ tables:
 		{"update with all inputs absent", change.Update, nil, row("1", "-", "-", "t"), "update (1, -, -, -, legacy)"},
 		{"update that cannot be decided", change.Update, nil, row("1", "Bo", "y", "-"), "want (1)"},
 		{"key change", change.Update, row("1", "-", "-", "-"), row("2", "Bo", "y", "t"), "update at (1) (2, Bo, Bo: y, y, legacy)"},
+		{"key change with an absent column", change.Update, row("1", "-", "-", "-"), row("2", "-", "-", "t"), "update at (1) (2, -, -, -, legacy); want (2)"},
 		{"key change that leaves", change.Update, row("1", "-", "-", "-"), row("2", "Bo", "y", "f"), "delete at (1)"},
 		{"key change that cannot be decided", change.Update, row("1", "-", "-", "-"), row("2", "Bo", "y", "-"), "delete at (1); want (2)"},
 		{"old row in full fills what is absent", change.Update, row("1", "Al", "z", "t"), row("1", "Bo", "-", "-"), "update (1, Bo, Bo: z, z, legacy)"},
