@@ -40,6 +40,7 @@ type Reader struct {
 	front  int64           // the next offset of the frontier topic
 	lanes  []int64         // the next offset of each lane
 	index  map[string]map[int32]int
+	size   fetchSize
 	paused []bool // lanes, and last the frontier topic
 	event  *frontier.Event[frontier.Message]
 	err    error
@@ -48,14 +49,14 @@ type Reader struct {
 // OpenReader folds the frontier topic up to the cursor, checks that the frontier there is the cursor's and starts to read behind it.
 func OpenReader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	cfg.MaxAheadBytes = orDefault(cfg.MaxAheadBytes, 64<<20)
-	perFetch := int32(min(max(cfg.MaxAheadBytes/8, 256<<10), 16<<20)) //nolint:gosec // bounded
+	size := newFetchSize(cfg.MaxAheadBytes)
 	client, err := cfg.Kafka.client(append(consumerOpts(),
-		kgo.FetchMaxBytes(perFetch), kgo.FetchMaxPartitionBytes(min(perFetch, 1<<20)))...)
+		kgo.FetchMaxBytes(size.now), kgo.FetchMaxPartitionBytes(size.partition()))...)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{
-		cfg: cfg, client: client, lanes: make([]int64, len(cfg.Lanes)),
+		cfg: cfg, client: client, size: size, lanes: make([]int64, len(cfg.Lanes)),
 		index: make(map[string]map[int32]int), paused: make([]bool, len(cfg.Lanes)+1),
 	}
 	if err := r.open(ctx); err != nil {
@@ -207,11 +208,15 @@ func (r *Reader) poll(ctx context.Context) error {
 
 // feed hands on what was fetched; an error comes behind it.
 func (r *Reader) feed(fetches kgo.Fetches) {
+	before := r.merger.Held()
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if r.err == nil {
 			r.err = r.partition(&p)
 		}
 	})
+	if r.size.learn(r.merger.Held() - before) {
+		r.client.UpdateFetchMaxBytes(r.size.now, r.size.partition())
+	}
 	if r.err == nil {
 		r.err = fetchError(fetches)
 	}
