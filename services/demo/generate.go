@@ -88,25 +88,47 @@ func cents(r *rand.Rand, most int) string { return fmt.Sprintf("%d.%02d", r.IntN
 
 func noteID(i int64) string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", i) }
 
-// Seed makes the legacy shop's tables and fills them with about the given number of rows, and makes the new store's empty ones.
+// Seed makes the legacy shop's tables with about the given number of rows, and the new store's empty ones, each store in one
+// transaction. What is there already is left alone.
 func Seed(ctx context.Context, legacy, target *pgx.Conn, rows int64) error {
-	if _, err := legacy.Exec(ctx, legacySQL()); err != nil {
-		return fmt.Errorf("create the legacy shop: %w", err)
-	}
-	if _, err := target.Exec(ctx, targetSQL()); err != nil {
-		return fmt.Errorf("create the new store: %w", err)
-	}
-	for n, g := range generators(sizesFor(rows)) {
-		if err := fill(ctx, legacy, g, uint64(n)); err != nil {
-			return fmt.Errorf("fill %s: %w", g.table, err)
+	err := once(ctx, legacy, "public.customers", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, legacySQL()); err != nil {
+			return err
 		}
+		for n, g := range generators(sizesFor(rows)) {
+			if err := fill(ctx, tx, g, uint64(n)); err != nil {
+				return fmt.Errorf("fill %s: %w", g.table, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("make the legacy shop: %w", err)
 	}
-	_, err := legacy.Exec(ctx, "ANALYZE")
+	err = once(ctx, target, "crm.customer", func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, targetSQL())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("make the new store: %w", err)
+	}
+	_, err = legacy.Exec(ctx, "ANALYZE")
 	return err
 }
 
+// once runs do in a transaction, unless the table is there.
+func once(ctx context.Context, conn *pgx.Conn, table string, do func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		var there bool
+		if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&there); err != nil || there {
+			return err
+		}
+		return do(tx)
+	})
+}
+
 // fill converts through text, so that dates, arrays and numerics need no types of the driver.
-func fill(ctx context.Context, conn *pgx.Conn, g generator, seed uint64) error {
+func fill(ctx context.Context, tx pgx.Tx, g generator, seed uint64) error {
 	r := rand.New(rand.NewPCG(seed, 42))
 	i := int64(0)
 	source := pgx.CopyFromFunc(func() ([]any, error) {
@@ -116,7 +138,7 @@ func fill(ctx context.Context, conn *pgx.Conn, g generator, seed uint64) error {
 		i++
 		return g.row(r, i), nil
 	})
-	_, err := conn.CopyFrom(ctx, pgx.Identifier{"public", g.table}, g.columns, source)
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"public", g.table}, g.columns, source)
 	return err
 }
 
