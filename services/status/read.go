@@ -3,31 +3,20 @@ package status
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"segue/pkg/frontier"
 	"segue/pkg/kafka"
+	"segue/pkg/pgsource"
 	"segue/pkg/pgtarget"
 	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
 
-// LSN is a place in the source's log; it prints as PostgreSQL does.
-type LSN uint64
-
-func (l LSN) String() string { return fmt.Sprintf("%X/%X", uint64(l)>>32, uint32(l)) }
-
-// MarshalText is String, for JSON.
-func (l LSN) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
 const sourceSQL = `
-SELECT clock_timestamp(), (l.lsn - '0/0')::bigint, s.slot_name IS NOT NULL, coalesce(s.active, false),
-       coalesce(s.confirmed_flush_lsn - '0/0', 0)::bigint, coalesce(l.lsn - s.restart_lsn, 0)::bigint, coalesce(s.wal_status, ''), s.safe_wal_size
-FROM (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn) l
-LEFT JOIN pg_replication_slots s ON s.slot_name = $1`
+SELECT clock_timestamp(), ((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) - '0/0')::bigint`
 
 func readSource(ctx context.Context, c Config) (s Source, err error) {
 	conn, err := postgres.Connect(ctx, string(c.Spec.Source.Postgres), c.Spec.Name.ApplicationName("status"))
@@ -36,10 +25,16 @@ func readSource(ctx context.Context, c Config) (s Source, err error) {
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	s.Slot = c.Spec.Name.Slot()
-	var lsn, confirmed int64
-	err = conn.QueryRow(ctx, sourceSQL, s.Slot).Scan(&s.Now, &lsn, &s.Exists, &s.Active, &confirmed, &s.Retained, &s.WALStatus, &s.SafeBytes)
-	s.LSN, s.Confirmed = LSN(lsn), LSN(confirmed)
-	return s, postgres.Safe(err)
+	if err := conn.QueryRow(ctx, sourceSQL).Scan(&s.Now, &s.LSN); err != nil {
+		return s, postgres.Safe(err)
+	}
+	slot, err := pgsource.Inspect(ctx, conn, s.Slot)
+	if err != nil {
+		return s, err
+	}
+	s.Exists, s.Active, s.Confirmed = slot.Exists, slot.Active, LSN(slot.ConfirmedLSN)
+	s.Retained, s.WALStatus, s.SafeBytes = slot.RetainedBytes, slot.WALStatus, slot.SafeWALSize
+	return s, nil
 }
 
 func readTarget(ctx context.Context, c Config) (t Target, err error) {

@@ -41,7 +41,7 @@ type Source struct {
 	Confirmed LSN       `json:"confirmed_lsn"`
 	Retained  int64     `json:"retained_bytes"`
 	WALStatus string    `json:"wal_status"`
-	SafeBytes *int64    `json:"safe_bytes"` // how much more log the slot may hold back; null: no limit
+	SafeBytes int64     `json:"safe_bytes"` // how much more log the slot may hold back; -1: no limit
 }
 
 // Stage is how far one stage's output counts.

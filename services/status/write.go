@@ -57,8 +57,8 @@ func (p page) source(s Source) {
 		state = "active"
 	}
 	safe := "no limit"
-	if s.SafeBytes != nil {
-		safe = Size(*s.SafeBytes) + " until it is lost"
+	if s.SafeBytes >= 0 {
+		safe = Size(s.SafeBytes) + " until it is lost"
 	}
 	p.line("  slot %s: %s, confirmed %s, holds back %s of log (%s, %s)", s.Slot, state, s.Confirmed, Size(s.Retained), s.WALStatus, safe)
 }
