@@ -199,11 +199,7 @@ func isScalar(t reflect.Type) bool {
 	if t == nil || t == reflect.TypeOf(Decimal{}) {
 		return true
 	}
-	switch t.Kind() {
-	case reflect.String, reflect.Int, reflect.Float64, reflect.Bool, reflect.Interface:
-		return true
-	}
-	return false
+	return slices.Contains([]reflect.Kind{reflect.String, reflect.Int, reflect.Float64, reflect.Bool, reflect.Interface}, t.Kind())
 }
 
 func mayBeBool(t reflect.Type) bool {
@@ -215,17 +211,13 @@ func describe(t reflect.Type) string {
 	switch {
 	case t == nil:
 		return "any value"
-	case t == reflect.TypeOf(Decimal{}):
+	case t == reflect.TypeOf(Decimal{}), t.Kind() == reflect.Float64:
 		return "a number"
-	}
-	switch t.Kind() {
-	case reflect.String:
+	case t.Kind() == reflect.String:
 		return "text"
-	case reflect.Int:
+	case t.Kind() == reflect.Int:
 		return "an integer"
-	case reflect.Float64:
-		return "a number"
-	case reflect.Bool:
+	case t.Kind() == reflect.Bool:
 		return "true or false"
 	}
 	return "a list"

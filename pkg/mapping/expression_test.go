@@ -153,7 +153,7 @@ func TestExpressionsThatAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"now()":                        "now",
 		"date(day)":                    "date",
-		"nmae":                         "unknown name nmae",
+		"nxme":                         "unknown name nxme",
 		"full_price":                   "unknown name full_price",
 		"age + name":                   "mismatched types",
 		"name > 1":                     "mismatched types",

@@ -17,8 +17,8 @@ const (
 // binary are the functions that stand in for the engine's operators.
 func binary() map[string]func(a, b any) (any, error) {
 	return map[string]func(a, b any) (any, error){
-		"==": func(a, b any) (any, error) { return equal(a, b), nil },
-		"!=": func(a, b any) (any, error) { return !equal(a, b), nil },
+		"==": sure(equal),
+		"!=": sure(func(a, b any) bool { return !equal(a, b) }),
 		"<":  func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c < 0 }) },
 		"<=": func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c <= 0 }) },
 		">":  func(a, b any) (any, error) { return ordered(a, b, func(c int) bool { return c > 0 }) },
@@ -30,6 +30,10 @@ func binary() map[string]func(a, b any) (any, error) {
 		"%":  modulo,
 		"in": in,
 	}
+}
+
+func sure(f func(a, b any) bool) func(a, b any) (any, error) {
+	return func(a, b any) (any, error) { return f(a, b), nil }
 }
 
 // pair brings two numbers to one type: int, Decimal (one of them is) or float64.

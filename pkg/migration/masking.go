@@ -10,10 +10,10 @@ import (
 // maskSecrets blots out, in the lines that messages show, everything that may be part of a connection string: each value
 // below source and target, and each text that looks like one wherever it slipped to.
 func (f *file) maskSecrets(root *yaml.Node) {
-	m := masking{}
+	m := masking{secret: map[*yaml.Node]bool{}}
 	m.walk(root, false)
 	for i, n := range m.nodes {
-		if !m.secret[i] || isReference(n.Value) {
+		if !m.secret[n] || isReference(n.Value) {
 			continue
 		}
 		var until Place
@@ -27,7 +27,7 @@ func (f *file) maskSecrets(root *yaml.Node) {
 // masking lists all scalars in the order of the file.
 type masking struct {
 	nodes  []*yaml.Node
-	secret []bool
+	secret map[*yaml.Node]bool
 }
 
 func (m *masking) walk(n *yaml.Node, secret bool) {
@@ -44,7 +44,16 @@ func (m *masking) walk(n *yaml.Node, secret bool) {
 		}
 	case yaml.ScalarNode:
 		m.nodes = append(m.nodes, n)
-		m.secret = append(m.secret, secret || suspect.MatchString(n.Value))
+		m.mark(n, secret || suspect.MatchString(n.Value))
+	case yaml.AliasNode:
+		m.mark(n.Alias, secret) // what is named here stands elsewhere
+	case yaml.DocumentNode:
+	}
+}
+
+func (m *masking) mark(n *yaml.Node, secret bool) {
+	if secret {
+		m.secret[n] = true
 	}
 }
 

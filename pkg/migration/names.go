@@ -33,8 +33,7 @@ func (n Name) lane(stage string, source table.Name) string {
 	return string(n) + "." + stage + "." + source.Topic()
 }
 
-// RawLane, ShapedLane and UniqueLane are the same as the topics above for the table part of a topic's name
-// (table.Name.Topic), as frontier.Lane has it.
+// RawLane is RawTopic for the table part of a topic's name (table.Name.Topic), as frontier.Lane has it.
 func (n Name) RawLane(tableTopic string) string { return string(n) + ".raw." + tableTopic }
 
 // ShapedLane is ShapedTopic for the table part of a topic's name.

@@ -124,10 +124,10 @@ func resolve(n *yaml.Node) *yaml.Node {
 func placeOf(n *yaml.Node) Place { return Place{Line: n.Line, Column: n.Column} }
 
 func kindOf(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
+	if n.Kind == yaml.MappingNode {
 		return "a mapping"
-	case yaml.SequenceNode:
+	}
+	if n.Kind == yaml.SequenceNode {
 		return "a list"
 	}
 	switch n.ShortTag() {

@@ -12,7 +12,9 @@ import (
 )
 
 // tape plays events, then io.EOF.
-type tape struct{ events []frontier.Event[change.Mapped] }
+type tape struct {
+	events []frontier.Event[change.Mapped]
+}
 
 func (t *tape) Ready() bool { return len(t.events) > 0 }
 

@@ -18,7 +18,9 @@ import (
 )
 
 // tape plays events, then io.EOF.
-type tape struct{ events []frontier.Event[change.Change] }
+type tape struct {
+	events []frontier.Event[change.Change]
+}
 
 func (t *tape) Ready() bool { return len(t.events) > 0 }
 
