@@ -1,0 +1,63 @@
+package reader
+
+import (
+	"context"
+
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/frontier"
+	"segue/pkg/kafka"
+	"segue/pkg/pgscan"
+	"segue/pkg/pgsource"
+	"segue/pkg/request"
+	"segue/pkg/table"
+)
+
+// Writer puts changes on lanes and cuts frontiers: kafka.Writer.
+type Writer interface {
+	Resumed() frontier.State
+	Incarnation() int64
+	Append(ctx context.Context, lane int, pos change.Position, key, value []byte) error
+	Cut(ctx context.Context, cut frontier.Cut, must bool) error
+	Valid() <-chan kafka.Found
+	Broken() <-chan struct{}
+	Err() error
+	Close(ctx context.Context) error
+}
+
+// Encoder turns a table's changes into bytes: wire.Raw.
+type Encoder interface {
+	AppendKey(dst []byte, row change.Row) ([]byte, error)
+	AppendValue(dst []byte, c *change.Change) ([]byte, error)
+}
+
+// Requests yields what is asked of the reader, in the order of their topic.
+type Requests interface {
+	Next(ctx context.Context) (offset int64, r request.Request, err error)
+	Close()
+}
+
+// Stream is the source's log: pgsource.Stream.
+type Stream interface {
+	Next(ctx context.Context) (pgsource.Event, error)
+	Confirm(lsn uint64)
+	Ignore(oid uint32)
+}
+
+// Scanner reads chunks: pgscan.Scanner.
+type Scanner interface {
+	Read(ctx context.Context, c chunk.Chunk, limit int64) (pgscan.Result, error)
+	ReadKeys(ctx context.Context, t *table.Table, asked []change.Row) (pgscan.Result, error)
+	Heaps(ctx context.Context, tables []*table.Table) ([]chunk.Heap, error)
+}
+
+// Clock is the source's sense of which transactions are over.
+type Clock interface {
+	Snapshot(ctx context.Context) (chunk.Snapshot, error)
+	CurrentXID(ctx context.Context) (uint64, error)
+}
+
+// Emitter writes a mark into the source's log, in a transaction of its own.
+type Emitter interface {
+	Emit(ctx context.Context, m chunk.Mark) error
+}

@@ -1,0 +1,67 @@
+package reader
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/pgsource"
+	"segue/pkg/table"
+)
+
+// schemaError says what changed and what to edit.
+func schemaError(s *pgsource.SchemaChange, at change.Position) error {
+	return fault.Fatal(
+		fmt.Errorf("schema of %s changed at %s: %s; stopped before the first row that has it, no data is at risk",
+			s.Name(), at, strings.Join(s.Differences, "; ")),
+		"change the target table and the mapping of "+s.Name().String()+" in segue.yaml to match, then run again; "+
+			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so resync the table afterwards (segue resync "+s.Name().String()+"); "+
+			"or set on_schema_change: ignore where the mapping does not use these columns")
+}
+
+// slotAhead says that the source no longer has changes that no frontier holds.
+func slotAhead(slot string, confirmed, frontier uint64) error {
+	return fault.Fatal(
+		fmt.Errorf("slot %s was confirmed up to %s, the last frontier in Kafka only up to %s: the changes between are in neither, data is at risk",
+			slot, pgsource.LSN(confirmed), pgsource.LSN(frontier)),
+		"the source is whole; read all tables again as a new history: segue resync --new-history")
+}
+
+// slotNew says that there is no slot that continues what Kafka holds.
+func slotNew(slot string, at change.Position) error {
+	return fault.Fatal(
+		fmt.Errorf("slot %s had been dropped (or this is another server), but Kafka holds frontiers up to %s: changes since then are in no stream, data is at risk",
+			slot, at),
+		"check the source's URL; if it is right, read all tables again as a new history: segue resync --new-history")
+}
+
+// partitionGone says that rows vanished of which the log tells nothing.
+func partitionGone(root, leaf table.Name, what string) error {
+	return fault.Fatal(
+		fmt.Errorf("partition %s of %s was %s: PostgreSQL's log does not tell of its rows, the target may keep rows that the source lost", leaf, root, what),
+		"run again to go on (a partition with a new file is read again), then compare and repair: segue reconcile "+root.String())
+}
+
+// unusable collects what keeps tables from being followed.
+func unusable(tables []*table.Table, restricted []table.Name) error {
+	var errs []error
+	for _, t := range tables {
+		switch {
+		case t.Identity == table.IdentityNothing:
+			errs = append(errs, fmt.Errorf("table %s has replica identity nothing, its updates and deletes cannot be followed: run ALTER TABLE %s REPLICA IDENTITY DEFAULT (with a primary key) or … USING INDEX",
+				t.Name, t.Name.SQL()))
+		case len(t.Key) == 0:
+			errs = append(errs, fmt.Errorf("table %s has no key that identifies a row: run ALTER TABLE %s ADD PRIMARY KEY (…), or create a unique index over NOT NULL columns and run ALTER TABLE %s REPLICA IDENTITY USING INDEX …",
+				t.Name, t.Name.SQL(), t.Name.SQL()))
+		}
+	}
+	for _, n := range restricted {
+		errs = append(errs, fmt.Errorf("row-level security hides rows of %s from this role: run ALTER ROLE … BYPASSRLS, or connect as the table's owner", n))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fault.Fatal(errors.Join(errs...), "no data is at risk: mend the tables, then run again")
+}

@@ -1,0 +1,55 @@
+package reader
+
+import (
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/pgscan"
+	"segue/pkg/table"
+)
+
+// job is one chunk on its way: a range of blocks, or keys that requests asked for. Its worker owns it; what the loop uses is set
+// under the desk's lock.
+type job struct {
+	table    *table.Table
+	chunk    chunk.Chunk
+	keys     []change.Row // rows of the table's width with the key's columns set; nil for a range
+	requests []int64      // offsets that the keys came from
+
+	low, high string
+	window    *chunk.Window
+	unseen    chunk.Unseen
+	started   chan struct{} // closed when the loop met the low watermark
+	result    pgscan.Result
+	done      chan verdict
+
+	failures int // by errors
+	voids    int // by what happened on the source
+}
+
+// why says why a chunk is read again.
+type why string
+
+const (
+	againInvisible why = "invisible" // a commit before its low watermark was not visible in its snapshot yet
+	againOverflow  why = "overflow"  // more changes came than its window holds
+	againMoved     why = "moved"     // a row moved onto an asked key, and the log does not have all of it
+	againTooLarge  why = "large"     // more rows than a chunk may hold
+	againRewritten why = "rewritten" // the heap has another file
+	againError     why = "error"
+)
+
+// verdict is what the loop made of a chunk.
+type verdict struct {
+	again   why // "": the rows are in the lanes
+	emitted int
+}
+
+func (j *job) end(v verdict) { j.done <- v }
+
+// name is the job for people.
+func (j *job) name() string {
+	if j.keys != nil {
+		return j.table.Name.String() + " by key"
+	}
+	return j.chunk.Leaf.String()
+}

@@ -1,0 +1,87 @@
+package reader
+
+import (
+	"context"
+	"fmt"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/frontier"
+	"segue/pkg/table"
+	"segue/pkg/wire"
+)
+
+// lanes encodes changes and puts each on the lane of its key.
+type lanes struct {
+	writer     Writer
+	partitions int32
+	tables     map[*table.Table]laneTable
+	key, value []byte // scratch
+	slab       []byte // what the writer keeps is carved from here
+}
+
+type laneTable struct {
+	encoder Encoder
+	first   int // the index of the table's lane 0
+}
+
+const slabSize = 256 << 10
+
+// laneList is every lane of the migration, in the order of the indices that the writer knows them by.
+func laneList(tables []*table.Table, partitions int32) []frontier.Lane {
+	var out []frontier.Lane
+	for _, t := range tables {
+		for p := range partitions {
+			out = append(out, frontier.Lane{Table: t.Name.Topic(), Partition: p})
+		}
+	}
+	return out
+}
+
+func newLanes(w Writer, tables []*table.Table, encoders []Encoder, partitions int32) *lanes {
+	l := &lanes{writer: w, partitions: partitions, tables: make(map[*table.Table]laneTable, len(tables))}
+	for i, t := range tables {
+		l.tables[t] = laneTable{encoder: encoders[i], first: i * int(partitions)}
+	}
+	return l
+}
+
+// put appends a change to the lane of its key: of the old key where that changed, for there the row has been until now. A
+// truncate concerns every lane of its table and goes to the first; consumers merge by position.
+func (l *lanes) put(ctx context.Context, c *change.Change) (int, error) {
+	t, ok := l.tables[c.Table]
+	if !ok {
+		return 0, fmt.Errorf("%s of %s at %s: the table is not one of this stream's", c.Op, c.Table.Name, c.Pos)
+	}
+	var err error
+	l.key = l.key[:0]
+	lane := t.first
+	if c.Op != change.Truncate {
+		if l.key, err = t.encoder.AppendKey(l.key, c.Key()); err != nil {
+			return 0, l.encodeError(c, err)
+		}
+		lane += int(wire.Partition(wire.Body(l.key), l.partitions))
+	}
+	if l.value, err = t.encoder.AppendValue(l.value[:0], c); err != nil {
+		return 0, l.encodeError(c, err)
+	}
+	size := len(l.key) + len(l.value)
+	return size, l.writer.Append(ctx, lane, c.Pos, l.keep(l.key), l.keep(l.value))
+}
+
+func (l *lanes) encodeError(c *change.Change, err error) error {
+	return fault.Fatal(fmt.Errorf("encode %s of %s at %s: %w", c.Op, c.Table.Name, c.Pos, err), "")
+}
+
+// keep copies bytes to where they may stay: the writer owns them until Kafka has them.
+func (l *lanes) keep(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if cap(l.slab)-len(l.slab) < len(b) {
+		l.slab = make([]byte, 0, max(slabSize, len(b)))
+	}
+	at := len(l.slab)
+	l.slab = append(l.slab, b...)
+	return l.slab[at:len(l.slab):len(l.slab)]
+}

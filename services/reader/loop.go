@@ -1,0 +1,263 @@
+package reader
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/frontier"
+	"segue/pkg/pgsource"
+)
+
+// Inside a large transaction a place to cut is offered this often; the writer takes what its pace asks for.
+const (
+	innerChanges = 2000
+	innerBytes   = 1 << 20
+)
+
+// emptyEvery paces the cuts behind transactions without a selected change.
+const emptyEvery = 200 * time.Millisecond
+
+// loop turns the stream's events into changes and cuts. It is one goroutine's.
+type loop struct {
+	stream  Stream
+	writer  Writer
+	lanes   *lanes
+	desk    *desk
+	log     *slog.Logger
+	metrics *metrics
+
+	epoch   uint32
+	resumed change.Position
+	prefix  string // of marks
+	ignore  bool   // schema changes
+
+	confirm   uint64       // the end of the last transaction that was cut
+	committed int64        // its commit time
+	heard     atomic.Int64 // when the last commit came, in nanoseconds since 1970
+	offered   time.Time    // when the last boundary was offered
+
+	tx transaction
+}
+
+// transaction is the one under way.
+type transaction struct {
+	open    bool
+	skip    bool // a frontier behind it counts already
+	at      change.Position
+	tx      change.Tx
+	marks   []chunk.Mark
+	changes int // since the last offer
+	bytes   int
+}
+
+func (l *loop) run(ctx context.Context) error {
+	for {
+		e, err := l.stream.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.event(ctx, &e); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *loop) event(ctx context.Context, e *pgsource.Event) error {
+	switch e.Kind {
+	case pgsource.KindBegin:
+		l.begin(&e.Begin)
+	case pgsource.KindChange:
+		return l.change(ctx, &e.Change)
+	case pgsource.KindTruncate:
+		return l.truncate(ctx, e.Truncate)
+	case pgsource.KindMessage:
+		l.message(e.Message)
+	case pgsource.KindSchema:
+		return l.schema(e.Schema)
+	case pgsource.KindCommit:
+		return l.commit(ctx, &e.Commit)
+	case pgsource.KindOrigin, pgsource.KindKeepalive:
+		// A keepalive's position is for confirming, never for ordering; heartbeats give true ones.
+	}
+	return nil
+}
+
+func (l *loop) begin(b *pgsource.Begin) {
+	at := change.Position{Epoch: l.epoch, LSN: b.FinalLSN}
+	l.tx = transaction{
+		open: true, at: at, marks: l.tx.marks[:0],
+		skip: at.Epoch == l.resumed.Epoch && at.LSN <= l.resumed.LSN,
+		tx:   change.Tx{XID: b.XID, Committed: b.CommitTime},
+	}
+}
+
+func (l *loop) change(ctx context.Context, c *change.Change) error {
+	if l.tx.skip {
+		return nil
+	}
+	if err := l.put(ctx, c); err != nil {
+		return err
+	}
+	l.desk.observe(c)
+	return nil
+}
+
+func (l *loop) truncate(ctx context.Context, t *pgsource.Truncate) error {
+	for _, tbl := range t.Tables {
+		c := &change.Change{Table: tbl, Op: change.Truncate, Cascade: t.Cascade, RestartIdentity: t.RestartIdentity}
+		if err := l.change(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put gives a change its position and sends it off.
+func (l *loop) put(ctx context.Context, c *change.Change) error {
+	l.tx.at.Seq++
+	c.Pos, c.Tx = l.tx.at, l.tx.tx
+	size, err := l.lanes.put(ctx, c)
+	if err != nil {
+		return err
+	}
+	l.metrics.change(c.Op, size)
+	l.tx.changes++
+	l.tx.bytes += size
+	if l.tx.changes < innerChanges && l.tx.bytes < innerBytes {
+		return nil
+	}
+	l.tx.changes, l.tx.bytes = 0, 0
+	return l.writer.Cut(ctx, l.cut(false), false)
+}
+
+// message notes a mark. Only transactional ones have a place in the order.
+func (l *loop) message(m *pgsource.Message) {
+	if !m.Transactional || !l.tx.open || m.Prefix != l.prefix {
+		return
+	}
+	mark, err := chunk.ParseMark(m.Content)
+	if err != nil {
+		l.log.Warn("a message under segue's prefix is not a mark", "position", l.tx.at.String())
+		return
+	}
+	l.tx.marks = append(l.tx.marks, mark)
+}
+
+// commit ends the transaction: what its marks stand for is done, and the place is offered as a cut.
+func (l *loop) commit(ctx context.Context, c *pgsource.Commit) error {
+	l.tx.open = false
+	l.desk.delivered(l.tx.tx.XID)
+	now := time.Now()
+	l.heard.Store(now.UnixNano())
+	if l.tx.skip {
+		return nil
+	}
+	p, err := l.passed(ctx)
+	if err != nil {
+		return err
+	}
+	l.confirm, l.committed = c.EndLSN, c.CommitTime
+	l.metrics.committed(c.CommitTime)
+	if l.tx.at.Seq == 0 && len(l.tx.marks) == 0 && now.Sub(l.offered) < emptyEvery {
+		return nil
+	}
+	cut := l.cut(true)
+	cut.Loads, cut.Marks = p.loads, p.marks
+	l.offered = now
+	if err := l.writer.Cut(ctx, cut, len(p.marks) > 0); err != nil {
+		return err
+	}
+	for _, tell := range p.tell {
+		tell()
+	}
+	return nil
+}
+
+// passing is what the marks of one commit came to.
+type passing struct {
+	loads []frontier.Load
+	marks []frontier.Mark
+	tell  []func() // what is owed to workers once the cut was offered
+}
+
+// passed does what the transaction's marks stand for.
+func (l *loop) passed(ctx context.Context) (passing, error) {
+	var p passing
+	for _, m := range l.tx.marks {
+		switch {
+		case m.Kind == chunk.MarkBeat:
+		case !m.Own():
+			p.marks = append(p.marks, foreign(m, l.tx.at))
+		case m.Kind == chunk.MarkLow:
+			l.desk.low(m.ID)
+		default:
+			if err := l.emit(ctx, m.ID, &p); err != nil {
+				return p, err
+			}
+		}
+	}
+	for i := range p.marks {
+		p.marks[i].At = l.tx.at // behind everything in the transaction
+	}
+	return p, nil
+}
+
+// foreign is the frontier's mark for somebody else's watermark.
+func foreign(m chunk.Mark, at change.Position) frontier.Mark {
+	kind := "low"
+	if m.Kind == chunk.MarkHigh {
+		kind = "snapshot"
+	}
+	return frontier.Mark{ID: m.ID, Kind: kind, At: at}
+}
+
+// emit puts a chunk's rows, as they are here, into the lanes.
+func (l *loop) emit(ctx context.Context, id string, p *passing) error {
+	e := l.desk.high(id)
+	if e == nil {
+		return nil
+	}
+	for _, row := range e.gone {
+		if err := l.put(ctx, &change.Change{Table: e.table, Op: change.Delete, Before: row}); err != nil {
+			return err
+		}
+	}
+	for _, row := range e.rows {
+		if err := l.put(ctx, &change.Change{Table: e.table, Op: change.Read, After: row}); err != nil {
+			return err
+		}
+	}
+	if load, ok := l.desk.finish(e.job); ok {
+		p.loads = append(p.loads, load)
+	}
+	p.tell = append(p.tell, func() { e.job.end(verdict{emitted: len(e.rows)}) })
+	l.metrics.read(e.table, len(e.rows), e.bytes)
+	return nil
+}
+
+// cut describes the present place.
+func (l *loop) cut(boundary bool) frontier.Cut {
+	handled, loaded := l.desk.state()
+	return frontier.Cut{
+		At: l.tx.at, Boundary: boundary, Confirm: l.confirm, Requests: handled, Loaded: loaded, Committed: l.committed,
+	}
+}
+
+// schema stops at the frontier before the first row of another shape, or goes on by the old one.
+func (l *loop) schema(s *pgsource.SchemaChange) error {
+	switch {
+	case s.Table == nil && !l.desk.selected(s.Name()):
+		l.log.Info("rows of a table that is not selected are left out", "table", s.Name().String())
+		l.stream.Ignore(s.Relation.OID)
+		return nil
+	case s.Table != nil && l.ignore:
+		l.log.Warn("a table has another shape; going on by the old one", "table", s.Name().String(), "differences", fmt.Sprint(s.Differences))
+		return nil
+	}
+	return schemaError(s, l.tx.at)
+}

@@ -1,0 +1,99 @@
+package reader
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"segue/pkg/change"
+	"segue/pkg/pgsource"
+	"segue/pkg/table"
+)
+
+// metrics are the service's numbers, by table and kind, never by value.
+type metrics struct {
+	changes   *prometheus.CounterVec
+	bytes     prometheus.Counter
+	commit    prometheus.Gauge
+	rows      *prometheus.CounterVec
+	retries   *prometheus.CounterVec
+	blocks    *prometheus.GaugeVec
+	done      *prometheus.GaugeVec
+	retained  prometheus.Gauge
+	behind    prometheus.Gauge
+	safe      prometheus.Gauge
+	catalog   prometheus.Gauge
+	waiting   prometheus.Gauge
+	confirmed prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "segue_reader_" + name, Help: help}, labels))
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return register(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "segue_reader_" + name, Help: help}, labels))
+	}
+	return &metrics{
+		changes:   counter("changes_total", "Changes written to lanes.", "op"),
+		bytes:     counter("bytes_total", "Bytes of keys and values written to lanes.").WithLabelValues(),
+		commit:    gauge("commit_time_seconds", "The source's commit time of the newest transaction read.").WithLabelValues(),
+		rows:      counter("chunk_rows_total", "Rows read by chunks.", "table"),
+		retries:   counter("chunk_retries_total", "Chunks that were read again, by reason.", "table", "reason"),
+		blocks:    gauge("load_blocks", "Blocks to read for the initial load.", "table"),
+		done:      gauge("load_blocks_done", "Blocks of the initial load that are in the lanes.", "table"),
+		retained:  gauge("slot_retained_bytes", "Log that the source keeps for the slot.").WithLabelValues(),
+		behind:    gauge("slot_unconfirmed_bytes", "Log written since what the slot was confirmed.").WithLabelValues(),
+		safe:      gauge("slot_safe_bytes", "Log that may be written before the slot is lost; -1: no limit is set.").WithLabelValues(),
+		catalog:   gauge("slot_catalog_xmin_age", "Transactions whose catalog rows the slot keeps vacuum from removing.").WithLabelValues(),
+		waiting:   gauge("chunks_wait_for_transactions", "1 while chunks wait for transactions that are older than the stream.").WithLabelValues(),
+		confirmed: gauge("confirmed_lsn", "What the slot was told, as a number.").WithLabelValues(),
+	}
+}
+
+// register takes the collector that is there already, when a service is made twice in one process.
+func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
+	if reg == nil {
+		return c
+	}
+	err := reg.Register(c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if old, ok := already.ExistingCollector.(C); ok {
+			return old
+		}
+	}
+	return c
+}
+
+func (m *metrics) change(op change.Op, size int) {
+	m.changes.WithLabelValues(op.String()).Inc()
+	m.bytes.Add(float64(size))
+}
+
+func (m *metrics) committed(us int64) {
+	m.commit.Set(float64(us) / float64(time.Second/time.Microsecond))
+}
+
+func (m *metrics) read(t *table.Table, rows int, _ int64) {
+	m.rows.WithLabelValues(t.Name.String()).Add(float64(rows))
+}
+
+func (m *metrics) again(t *table.Table, reason why) {
+	m.retries.WithLabelValues(t.Name.String(), string(reason)).Inc()
+}
+
+func (m *metrics) slot(s *pgsource.SlotState) {
+	m.retained.Set(float64(s.RetainedBytes))
+	m.behind.Set(float64(s.UnconfirmedBytes))
+	m.safe.Set(float64(s.SafeWALSize))
+	m.catalog.Set(float64(s.CatalogXminAge))
+}
+
+func (m *metrics) load(p map[string]Progress) {
+	for name, t := range p {
+		m.blocks.WithLabelValues(name).Set(float64(t.Blocks))
+		m.done.WithLabelValues(name).Set(float64(t.Done))
+	}
+}

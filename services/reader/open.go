@@ -1,0 +1,200 @@
+package reader
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/frontier"
+	"segue/pkg/pgscan"
+	"segue/pkg/pgsource"
+	"segue/pkg/postgres"
+	"segue/pkg/table"
+)
+
+// open goes from nothing to a session, in the order that matters: publication, slot, stream, and only then the claim.
+func (r *Reader) open(ctx context.Context) (_ *session, err error) {
+	s := &session{cfg: r.cfg, log: r.log}
+	defer func() {
+		for i := len(s.release) - 1; err != nil && i >= 0; i-- {
+			s.release[i]()
+		}
+	}()
+	o := &opening{Reader: r, s: s}
+	if err := o.source(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.slot(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.claim(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.assemble(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// opening is a session while it is being opened.
+type opening struct {
+	*Reader
+	s *session
+
+	pool     *pgxpool.Pool
+	identity pgsource.Identity
+	scanner  *pgscan.Scanner
+	tables   []*table.Table
+	created  bool
+	state    pgsource.SlotState
+	stream   *pgsource.Stream
+	writer   Writer
+	resumed  frontier.State
+	epoch    uint32
+}
+
+// source connects, and finds out whom it talks to and what the tables look like.
+func (o *opening) source(ctx context.Context) (err error) {
+	o.pool, err = postgres.NewPool(ctx, o.cfg.URL, o.cfg.App, int32(o.cfg.Workers)+4)
+	if err != nil {
+		return err
+	}
+	o.s.release = append(o.s.release, o.pool.Close)
+	if o.identity, err = pgsource.Identify(ctx, o.pool); err != nil {
+		return err
+	}
+	if o.tables, err = postgres.Tables(ctx, o.pool, o.cfg.Tables); err != nil {
+		return err
+	}
+	o.scanner = pgscan.New(o.pool, o.identity.SystemID)
+	restricted, err := o.scanner.Restricted(ctx, o.tables)
+	if err != nil {
+		return err
+	}
+	return unusable(o.tables, restricted)
+}
+
+// slot makes publication and slot, and takes the slot.
+func (o *opening) slot(ctx context.Context) error {
+	conn, err := postgres.Connect(ctx, o.cfg.URL, o.cfg.App)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	state, err := pgsource.Ensure(ctx, conn, pgsource.Setup{Slot: o.cfg.Slot, Publication: o.cfg.Publication, Tables: o.cfg.Tables})
+	if err != nil {
+		return err
+	}
+	o.created = state.Created
+	// From the slot's confirmed position on: transactions that a frontier holds already are skipped by their position.
+	o.stream, err = pgsource.OpenStream(ctx, pgsource.StreamConfig{
+		URL: o.cfg.URL, App: o.cfg.App, Slot: o.cfg.Slot, Publication: o.cfg.Publication, Shapes: o.tables,
+	})
+	if err != nil {
+		return err
+	}
+	o.s.release = append(o.s.release, o.stream.Close)
+	// Now that nobody else can confirm any more.
+	o.state, err = pgsource.Inspect(ctx, conn, o.cfg.Slot)
+	return err
+}
+
+// claim opens the writer and compares where Kafka and the slot stand.
+func (o *opening) claim(ctx context.Context) (err error) {
+	if o.writer, err = o.deps.OpenWriter(ctx, laneList(o.tables, o.cfg.Partitions)); err != nil {
+		return err
+	}
+	o.s.release = append(o.s.release, func() { o.letGo() })
+	o.resumed = o.writer.Resumed()
+	o.epoch = max(1, o.resumed.At.Epoch)
+	if o.resumed.Offset < 0 {
+		return nil
+	}
+	err = o.continues()
+	if err == nil || !o.cfg.NewHistory {
+		return err
+	}
+	o.log.Warn("a new history begins: every table is read again", "reason", err.Error())
+	o.epoch++
+	o.resumed.Loads, o.resumed.Loaded, o.resumed.At = nil, false, change.Position{}
+	o.resumed.Confirm = 0
+	return nil
+}
+
+// continues says why the slot does not continue what Kafka holds, nil where it does.
+func (o *opening) continues() error {
+	switch {
+	case o.created:
+		return slotNew(o.cfg.Slot, o.resumed.At)
+	case o.state.ConfirmedLSN > o.resumed.Confirm:
+		return slotAhead(o.cfg.Slot, o.state.ConfirmedLSN, o.resumed.Confirm)
+	}
+	return nil
+}
+
+func (o *opening) letGo() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := o.writer.Close(ctx); err != nil {
+		o.log.Warn("closing the writer", "error", err.Error())
+	}
+}
+
+// assemble plans the load and puts the parts together.
+func (o *opening) assemble(ctx context.Context) error {
+	encoders, err := o.deps.Encoders(ctx, o.identity, o.tables)
+	if err != nil {
+		return err
+	}
+	emitter := &emitter{pool: o.pool, prefix: o.cfg.MarkPrefix}
+	parts := parts{
+		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
+		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
+		resumed: o.resumed, epoch: o.epoch,
+		slot: func(ctx context.Context) (pgsource.SlotState, error) {
+			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
+		},
+	}
+	if err := parts.into(ctx, o.s); err != nil {
+		return err
+	}
+	if o.deps.OpenRequests == nil {
+		return nil
+	}
+	if o.s.requests, err = o.deps.OpenRequests(ctx, o.resumed.Requests); err != nil {
+		return err
+	}
+	o.s.release = append(o.s.release, o.s.requests.Close)
+	return nil
+}
+
+// emitter writes marks through the pool.
+type emitter struct {
+	pool   *pgxpool.Pool
+	prefix string
+}
+
+// Emit writes a mark.
+func (e *emitter) Emit(ctx context.Context, m chunk.Mark) error {
+	err := e.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		_, err := pgsource.Emit(ctx, conn(c), e.prefix, []byte(m.String()))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark %s: %w", m.Kind, postgres.Safe(err))
+	}
+	return nil
+}
+
+func conn(c *pgxpool.Conn) *pgx.Conn { return c.Conn() }
+
+// life is the incarnation as text.
+func life(incarnation int64) string { return strconv.FormatInt(incarnation, 10) }
+
+func unixNano(ns int64) time.Time { return time.Unix(0, ns) }

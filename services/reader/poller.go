@@ -1,0 +1,181 @@
+package reader
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"segue/pkg/chunk"
+	"segue/pkg/fault"
+	"segue/pkg/pgsource"
+	"segue/pkg/table"
+)
+
+// The poller's intervals.
+const (
+	snapshotEvery = time.Second
+	heapsEvery    = 15 * time.Second
+)
+
+// poller asks the source about itself.
+type poller struct {
+	desk    *desk
+	clock   Clock
+	scanner Scanner
+	emitter Emitter
+	slot    func(ctx context.Context) (pgsource.SlotState, error)
+	heard   func() time.Time // when the loop last met a commit
+	log     *slog.Logger
+	metrics *metrics
+
+	tables    []*table.Table
+	beat      chunk.Mark
+	heartbeat time.Duration
+	progress  func() map[string]Progress
+}
+
+// snapshots gives the desk a snapshot a second, more often until chunks may begin.
+func (p *poller) snapshots(ctx context.Context) error {
+	told := false
+	for {
+		s, err := p.clock.Snapshot(ctx)
+		if err != nil {
+			return err
+		}
+		ready := p.desk.saw(s)
+		p.metrics.waiting.Set(0)
+		every := snapshotEvery
+		if !ready {
+			every = snapshotEvery / 20
+			p.metrics.waiting.Set(1)
+			if !told {
+				p.log.Info("chunks wait until transactions that are older than the stream have ended")
+			}
+			told = true
+		}
+		if err := sleep(ctx, every); err != nil {
+			return err
+		}
+	}
+}
+
+// beats writes into a log in which nothing came, so that there is a position to put a frontier at.
+func (p *poller) beats(ctx context.Context) error {
+	sent := time.Now()
+	for {
+		idle := p.heartbeat - time.Since(later(p.heard(), sent))
+		if idle > 0 {
+			if err := sleep(ctx, idle); err != nil {
+				return err
+			}
+			continue
+		}
+		sent = time.Now()
+		if err := p.emitter.Emit(ctx, p.beat); err != nil {
+			return err
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// watch looks at the slot, and at the partitions, whose changes no log tells.
+func (p *poller) watch(ctx context.Context) error {
+	for n := 0; ; n++ {
+		s, err := p.slot(ctx)
+		if err != nil {
+			return err
+		}
+		p.metrics.slot(&s)
+		p.metrics.load(p.progress())
+		if s.WALStatus == "unreserved" {
+			p.log.Warn("the slot is about to be lost: the source keeps less log than it needs", "retained_bytes", s.RetainedBytes)
+		}
+		if n > 0 && n%int(heapsEvery/snapshotEvery) == 0 {
+			if err := p.heaps(ctx); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, snapshotEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// heaps compares the partitions with the planned ones. A new one is loaded as the others were; one that is gone, or was rewritten or
+// truncated, stops the reader: the log does not tell of its rows.
+func (p *poller) heaps(ctx context.Context) error {
+	now, err := p.scanner.Heaps(ctx, partitioned(p.tables))
+	if err != nil {
+		return err
+	}
+	found := make(map[table.Name]chunk.Heap, len(now))
+	for _, h := range now {
+		found[h.Leaf] = h
+	}
+	var planned []chunk.Heap
+	p.desk.with(func(pl *chunk.Plan) { planned = pl.Heaps() })
+	for _, h := range planned {
+		if h.Leaf == h.Table.Name {
+			continue
+		}
+		is, ok := found[h.Leaf]
+		if !ok {
+			return partitionGone(h.Table.Name, h.Leaf, "detached or dropped")
+		}
+		if is.Filenode != h.Filenode {
+			return partitionGone(h.Table.Name, h.Leaf, "rewritten or truncated")
+		}
+		delete(found, h.Leaf)
+	}
+	return p.add(ctx, found)
+}
+
+// add plans partitions that came. What was committed to one before it was attached is in no stream: chunks wait once more.
+func (p *poller) add(ctx context.Context, found map[table.Name]chunk.Heap) error {
+	if len(found) == 0 {
+		return nil
+	}
+	x0, err := p.clock.CurrentXID(ctx)
+	if err != nil {
+		return err
+	}
+	p.desk.wait(x0)
+	for _, h := range found {
+		p.log.Info("a partition came, reading it", "partition", h.Leaf.String(), "table", h.Table.Name.String())
+		p.desk.with(func(pl *chunk.Plan) { pl.Add(h, nil) })
+	}
+	return nil
+}
+
+func partitioned(tables []*table.Table) []*table.Table {
+	var out []*table.Table
+	for _, t := range tables {
+		if t.Partitioned {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// patiently runs a part of the poller through short outages: its connection comes back or the stream's loss ends the life.
+func patiently(ctx context.Context, log *slog.Logger, what string, run func(context.Context) error) error {
+	for wait := minWait; ; wait = min(2*wait, maxWait) {
+		err := run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if fault.ClassOf(err) != fault.ClassTransient {
+			return err
+		}
+		log.Warn("asking the source again", "what", what, "error", err.Error())
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// Package reader follows a source: it turns the log into changes with positions on lanes, cuts frontiers behind its
+// transactions, and reads tables in chunks while the log streams by (promises P1, P3, P6, P8 and P9).
+//
+// One Run is one life: it gets the slot, claims, resumes behind the last frontier that counts, and ends with the first error.
+// A lost connection is a transient error: the group that runs the service starts it again. Nothing but Kafka and the slot
+// remembers anything between two lives.
+//
+//   - The loop owns the order. It alone gives positions, appends to lanes and cuts. At a high watermark it emits the chunk.
+//   - Workers read chunks: low watermark, wait until the loop met it, read, high watermark, wait for the loop's verdict.
+//   - The desk is what the two share, under one lock.
+//   - The poller takes a snapshot a second, writes heartbeats into an idle log, and watches slot and partitions.
+//
+// The slot is told an LSN only when a frontier that confirms it was read back from Kafka and found valid.
+//
+// Memory: the stream's buffer (8 MiB), the writer's buffer (32 MiB), and for each worker one chunk's rows (at most 4 × ChunkBytes of
+// text plus 32 bytes a value; a single block whose rows are larger is read whole) and one window (WindowBytes).
+package reader
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"segue/pkg/frontier"
+	"segue/pkg/pgsource"
+	"segue/pkg/table"
+)
+
+// Config says what to follow and how.
+type Config struct {
+	// URL leads to the source's primary itself, App is the connections' application_name.
+	URL, App          string
+	Slot, Publication string
+	// MarkPrefix is the prefix of the logical messages (migration.Name.MarkPrefix).
+	MarkPrefix string
+	Tables     []table.Name
+	// Partitions is the number of lanes per table. It never changes during a migration.
+	Partitions int32
+
+	// Workers read chunks at the same time (4), of about ChunkBytes of heap each (4 MiB). A window of more than WindowBytes (16 MiB) of
+	// changes makes its chunk be read again, smaller.
+	Workers     int
+	ChunkBytes  int64
+	WindowBytes int
+	// RowsPerSecond and BytesPerSecond bound what all workers read together; 0: no bound.
+	RowsPerSecond, BytesPerSecond int64
+	// Retries is how often a chunk is tried that fails by an error (8). Chunks that are void for what happens on the source do not
+	// count: they are tried until they succeed.
+	Retries int
+
+	// Heartbeat is how long the log may be idle before the reader writes a message into it (2 s).
+	Heartbeat time.Duration
+	// IgnoreSchemaChanges goes on by the shape that the tables had at the start: unknown columns are left out, missing ones are
+	// absent. Otherwise a schema change stops the reader before the first row that has it.
+	IgnoreSchemaChanges bool
+	// NewHistory accepts a slot that does not continue the last frontier: the epoch grows, and every table is read again.
+	NewHistory bool
+}
+
+func (c Config) withDefaults() Config {
+	c.Workers = orDefault(c.Workers, 4)
+	c.ChunkBytes = orDefault(c.ChunkBytes, 4<<20)
+	c.WindowBytes = orDefault(c.WindowBytes, 16<<20)
+	c.Retries = orDefault(c.Retries, 8)
+	c.Heartbeat = orDefault(c.Heartbeat, 2*time.Second)
+	c.Partitions = orDefault(c.Partitions, 1)
+	return c
+}
+
+func orDefault[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Deps are what the reader writes to and hears from.
+type Deps struct {
+	// OpenWriter claims the reader's frontier topic. It is called once the slot is held, never before: from then on no older reader
+	// can confirm anything.
+	OpenWriter func(ctx context.Context, lanes []frontier.Lane) (Writer, error)
+	// Encoders compiles one encoder per table.
+	Encoders func(ctx context.Context, source pgsource.Identity, tables []*table.Table) ([]Encoder, error)
+	// OpenRequests reads the requests from an offset on; nil: there are none.
+	OpenRequests func(ctx context.Context, from int64) (Requests, error)
+	Log          *slog.Logger
+	Metrics      prometheus.Registerer // nil: none
+}
+
+// Reader is the service.
+type Reader struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	metrics *metrics
+	current current
+}
+
+// New checks nothing and connects to nothing; Run does.
+func New(cfg Config, deps Deps) *Reader {
+	log := deps.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Reader{cfg: cfg.withDefaults(), deps: deps, log: log, metrics: newMetrics(deps.Metrics)}
+}
+
+// Run is one life of the reader. It returns nil when ctx ends: what was cut by then is in Kafka.
+func (r *Reader) Run(ctx context.Context) error {
+	s, err := r.open(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer s.close()
+	r.current.set(s)
+	defer r.current.set(nil)
+	err = s.run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
