@@ -26,6 +26,8 @@ func classOfCode(code string) fault.Class {
 		"44000", // a view's check option
 		"54000": // an index row that is too long: the value's fault
 		return fault.ClassPoison
+	case "53400": // a configured limit: nothing frees itself
+		return fault.ClassFatal
 	case "25006", // read only: the server will be promoted, or told apart by a person
 		"25P03", // idle for too long
 		"55P03", // lock not available

@@ -16,6 +16,8 @@ import (
 	"segue/pkg/fault"
 )
 
+const urlHint = "write postgres://user:password@host:port/database, special characters in the password percent-encoded"
+
 const (
 	connectTimeout = 10 * time.Second // where the URL names none
 	keepAlive      = 15 * time.Second
@@ -30,7 +32,9 @@ func Connect(ctx context.Context, rawURL, app string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, parseError(rawURL, err)
 	}
-	prepare(&cfg.Config, app)
+	if err := prepare(&cfg.Config, app); err != nil {
+		return nil, err
+	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, connectError(&cfg.Config, err)
@@ -45,7 +49,9 @@ func ConnectReplication(ctx context.Context, rawURL, app string) (*pgconn.PgConn
 	if err != nil {
 		return nil, parseError(rawURL, err)
 	}
-	prepare(cfg, app)
+	if err := prepare(cfg, app); err != nil {
+		return nil, err
+	}
 	for name, value := range pinned() {
 		cfg.RuntimeParams[name] = value
 	}
@@ -63,7 +69,9 @@ func NewPool(ctx context.Context, rawURL, app string, maxConns int32) (*pgxpool.
 	if err != nil {
 		return nil, parseError(rawURL, err)
 	}
-	prepare(&cfg.ConnConfig.Config, app)
+	if err := prepare(&cfg.ConnConfig.Config, app); err != nil {
+		return nil, err
+	}
 	cfg.MaxConns = maxConns
 	cfg.MinConns = 0
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
@@ -73,7 +81,12 @@ func NewPool(ctx context.Context, rawURL, app string, maxConns int32) (*pgxpool.
 	return pool, nil
 }
 
-func prepare(cfg *pgconn.Config, app string) {
+// prepare sets what every connection has. A URL whose password holds a bare @ or / is taken apart wrongly, into a host or a
+// database that show parts of the password: it is refused before anything can name them.
+func prepare(cfg *pgconn.Config, app string) error {
+	if strings.ContainsAny(cfg.Database+cfg.Host+cfg.User, "@") {
+		return fault.Fatal(errors.New("read connection string: there is an @ in its user, host or database"), urlHint)
+	}
 	cfg.RuntimeParams["application_name"] = app
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout
@@ -83,6 +96,7 @@ func prepare(cfg *pgconn.Config, app string) {
 		Control:         control,
 	}
 	cfg.DialFunc = dialer.DialContext
+	return nil
 }
 
 // connectError says where to and as whom. The driver's text holds the rest, without the password.
@@ -111,7 +125,6 @@ func (e *connectFault) Unwrap() error { return e.class }
 
 // parseError tells what is wrong with a connection string only where the password in it can be known, and hidden.
 func parseError(rawURL string, err error) error {
-	const hint = "write postgres://user:password@host:port/database, special characters in the password percent-encoded"
 	reason := "it cannot be read"
 	if u, perr := url.Parse(rawURL); perr == nil && u.Host != "" {
 		var pe *pgconn.ParseConfigError
@@ -126,7 +139,7 @@ func parseError(rawURL string, err error) error {
 			reason = hide(hide(reason, url.QueryEscape(secret)), secret)
 		}
 	}
-	return fault.Fatal(fmt.Errorf("read connection string: %s", reason), hint)
+	return fault.Fatal(fmt.Errorf("read connection string: %s", reason), urlHint)
 }
 
 func hide(text, secret string) string {
