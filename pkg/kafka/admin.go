@@ -101,6 +101,7 @@ func (a *Admin) Trim(ctx context.Context, topic string, below map[int32]int64) e
 
 // list returns those of the topics that exist.
 func (a *Admin) list(ctx context.Context, topics []string) (kadm.TopicDetails, error) {
+	a.client.PurgeTopicsFromClient(topics...) // the client caches that a topic is not there
 	details, err := a.admin.ListTopics(ctx, topics...)
 	if err != nil {
 		return nil, classify(fmt.Errorf("list topics: %w", err))

@@ -79,6 +79,7 @@ func (a *Admin) create(ctx context.Context, t Topic) (bool, error) {
 		replication = -1
 	}
 	_, err := a.admin.CreateTopic(ctx, t.Partitions, replication, settings, t.Name)
+	a.client.PurgeTopicsFromClient(t.Name)
 	switch {
 	case errors.Is(err, kerr.TopicAlreadyExists):
 		return false, nil
