@@ -34,7 +34,7 @@ func (k *foreignKey) quoted() string { return table.Quote(k.name) }
 // definition cannot be cut safely: identifiers may hold anything. PERIOD belongs to PostgreSQL 18's temporal keys.
 const foreignKeysSQL = `
 SELECT n.nspname, r.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),
-       'FOREIGN KEY (' || cols.own || ') REFERENCES ' || cols.parent || ' (' || cols.theirs || ')'
+       'FOREIGN KEY (' || cols.own || ') REFERENCES ' || cols.parent || '(' || cols.theirs || ')'
        || CASE c.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
        pg_catalog.format('FROM %I.%I c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)',
                          n.nspname, r.relname, cols.given, cols.parent, cols.same),

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,7 +32,10 @@ type Config struct {
 	Targets     []*change.Target
 	// AcceptMapping takes a changed fingerprint: the new mapping holds from here on.
 	AcceptMapping bool
-	Asker         Asker
+	// LockTimeout bounds the wait for a lock that somebody holds on the target; 0: 10 s. Behind it comes a transient
+	// error, which people see.
+	LockTimeout time.Duration
+	Asker       Asker
 }
 
 // Target is the owner of one migration's progress on the target.
@@ -66,11 +70,14 @@ type Stats struct {
 // Open connects, makes sure of the bookkeeping schema and takes the migration over. From then on an older owner's commit
 // fails.
 func Open(ctx context.Context, cfg Config) (*Target, error) {
+	if cfg.LockTimeout == 0 {
+		cfg.LockTimeout = lockTimeout
+	}
 	unique := make([]byte, 6)
 	_, _ = rand.Read(unique) // never fails
 	t := &Target{
 		cfg: cfg, owner: cfg.Owner + " " + hex.EncodeToString(unique),
-		shapes: &shapes{made: map[string]*shape{}}, begin: beginSQL(), copying: newCopying(),
+		shapes: &shapes{made: map[string]*shape{}}, begin: beginSQL(cfg.LockTimeout), copying: newCopying(),
 	}
 	if err := t.connect(ctx); err != nil {
 		return nil, err

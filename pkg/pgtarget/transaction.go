@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	// lockTimeout bounds the wait for a lock that somebody holds on the target: then it is a transient error that people see.
 	lockTimeout  = 10 * time.Second
 	closeTimeout = 2 * time.Second
 )
@@ -31,7 +30,7 @@ type transaction struct {
 
 // beginSQL opens a transaction. Joins by nested loops over the key's index are what every statement here wants; a plan that
 // was made while the table was empty would scan it for ever.
-func beginSQL() string {
+func beginSQL(lockTimeout time.Duration) string {
 	return strings.Join(append(append([]string{"BEGIN ISOLATION LEVEL READ COMMITTED"}, postgres.PinStatements()...),
 		"SET LOCAL lock_timeout = "+strconv.FormatInt(lockTimeout.Milliseconds(), 10),
 		"SET LOCAL synchronous_commit = off",

@@ -1,0 +1,103 @@
+package pgtarget
+
+import (
+	"fmt"
+	"testing"
+
+	"segue/pkg/change"
+	"segue/pkg/frontier"
+)
+
+// The customers workload: 8 columns, about 160 bytes, the key and two more indexes.
+const benchDDL = `CREATE TABLE customer (id bigint PRIMARY KEY, email text, name text, city text, balance numeric(12,2),
+	created timestamptz, active boolean, note text);`
+
+const benchIndexes = `CREATE INDEX ON customer (email); CREATE INDEX ON customer (created);`
+
+const benchBatch = 10_000
+
+func benchRow(id, version int) change.Row {
+	return change.Row{
+		change.String(fmt.Sprint(id)), change.String(fmt.Sprintf("customer%d@example.com", id)), change.String(fmt.Sprintf("Customer number %d", id)),
+		change.String("Copenhagen"), change.String(fmt.Sprintf("%d.%02d", version*100+id%1000, id%100)),
+		change.String(fmt.Sprintf("2024-01-%02d 10:%02d:00+00", 1+id%28, id%60)), change.String("t"),
+		change.String(fmt.Sprintf("a note of some length about customer %d, version %d", id, version)),
+	}
+}
+
+func (r *rig) load(op change.Op, from, n, version int) frontier.Batch[change.Mapped] {
+	for i := range n {
+		v := benchRow(from+i, version)
+		r.add(change.Mapped{SourceOp: op, Source: r.source(0), SourceKey: v[:1], Ops: []change.RowOp{{Op: op, Row: v}}})
+	}
+	r.commit()
+	return r.batch(true)
+}
+
+func benchmark(b *testing.B, ddl string, op change.Op, next func(i int) (from, version int), partial bool) {
+	r := newRig(b, ddl, "customer")
+	if op != change.Read {
+		r.target.copying.reset(1, false)
+	}
+	if err := r.apply(r.load(change.Insert, 0, benchBatch, 0)); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		b.StopTimer()
+		from, version := next(i + 1)
+		batch := r.load(op, from, benchBatch, version)
+		if partial {
+			for j := range batch.Changes {
+				batch.Changes[j].Ops[0].Row[7] = change.Absent()
+			}
+		}
+		b.StartTimer()
+		if err := r.apply(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N*benchBatch)/b.Elapsed().Seconds(), "rows/s")
+	if n := r.target.Stats().Halvings; n > 0 {
+		b.Fatalf("%d halvings", n)
+	}
+}
+
+func BenchmarkApply(b *testing.B) {
+	fresh := func(i int) (int, int) { return i * benchBatch, 0 }
+	same := func(i int) (int, int) { return 0, i }
+	for _, table := range []struct{ name, ddl string }{{"key", benchDDL}, {"three", benchDDL + benchIndexes}} {
+		b.Run(table.name+"/copy", func(b *testing.B) { benchmark(b, table.ddl, change.Read, fresh, false) })
+		b.Run(table.name+"/insert", func(b *testing.B) { benchmark(b, table.ddl, change.Insert, fresh, false) })
+		b.Run(table.name+"/conflict", func(b *testing.B) { benchmark(b, table.ddl, change.Update, same, false) })
+		b.Run(table.name+"/partial", func(b *testing.B) { benchmark(b, table.ddl, change.Update, same, true) })
+	}
+}
+
+// BenchmarkPrepare is the CPU that segue itself spends on a row before it is sent.
+func BenchmarkPrepare(b *testing.B) {
+	r := newRig(b, benchDDL, "customer")
+	r.target.copying.reset(1, false)
+	batch := one(r.load(change.Update, 0, benchBatch, 1))
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := r.target.Prepare(batch)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.target.Release(p)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchBatch), "ns/row")
+}
+
+// BenchmarkSmall is the latency of one small transaction.
+func BenchmarkSmall(b *testing.B) {
+	r := newRig(b, benchDDL, "customer")
+	for i := range b.N {
+		if err := r.apply(r.load(change.Insert, i*3, 3, 1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
