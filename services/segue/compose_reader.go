@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"segue/pkg/frontier"
+	"segue/pkg/kafka"
+	"segue/pkg/pgsource"
+	"segue/pkg/request"
+	"segue/pkg/service"
+	"segue/pkg/table"
+	"segue/pkg/wire"
+	"segue/services/reader"
+)
+
+// upstreamNone stands in the reader's claims: it follows no other stage.
+const upstreamNone = -1
+
+// runReader is one life of the reader. The service itself is made once, because it registers metrics.
+func (w *work) runReader(ctx context.Context, status *service.Status) error {
+	p, err := w.prepared(ctx)
+	if err != nil {
+		return err
+	}
+	status.Wait("for the slot " + w.spec.Name.Slot())
+	r := w.meters.reader(func() *reader.Reader { return w.newReader(p, status) })
+	return r.Run(ctx)
+}
+
+func (w *work) newReader(p *plan, status *service.Status) *reader.Reader {
+	name := w.spec.Name
+	var tables []table.Name
+	for _, t := range p.tables {
+		tables = append(tables, t.Name)
+	}
+	return reader.New(reader.Config{
+		URL: string(w.spec.Source.Postgres), App: name.ApplicationName("reader"),
+		Slot: name.Slot(), Publication: name.Publication(), MarkPrefix: name.MarkPrefix(),
+		Tables: tables, Partitions: int32(w.spec.Kafka.Partitions), NewHistory: w.choices.newHistory,
+	}, reader.Deps{
+		OpenWriter: func(ctx context.Context, lanes []frontier.Lane) (reader.Writer, error) {
+			out, err := w.rawWriter(ctx, p, lanes)
+			if err != nil {
+				return nil, err
+			}
+			status.Ready()
+			return out, nil
+		},
+		Encoders:     w.encoders,
+		OpenRequests: w.openRequests,
+		Log:          w.log.With("service", "reader"), Metrics: w.registerer,
+	})
+}
+
+func (w *work) rawWriter(ctx context.Context, p *plan, lanes []frontier.Lane) (*kafka.Writer, error) {
+	codec, err := w.frontiers(ctx, stageReader)
+	if err != nil {
+		return nil, err
+	}
+	return kafka.OpenWriter(ctx, kafka.WriterConfig{
+		Kafka: w.servers.kafka, Stage: stageReader, Owner: w.owner, Fingerprint: p.mapping.Fingerprint(), Upstream: upstreamNone,
+		FrontierTopic: w.spec.Name.FrontierTopic(stageReader), LaneTopic: w.laneTopic(stageReader), Lanes: lanes, Codec: codec,
+	})
+}
+
+// encoders compiles the raw codecs for the shapes that the reader's stream starts with.
+func (w *work) encoders(ctx context.Context, source pgsource.Identity, tables []*table.Table) ([]reader.Encoder, error) {
+	out := make([]reader.Encoder, len(tables))
+	for i, t := range tables {
+		s := w.wireSource(source)
+		s.Now = time.Now
+		c, err := wire.NewRaw(ctx, w.registry, w.spec.Name.RawTopic(t.Name), t, s)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = c
+	}
+	return out, nil
+}
+
+func (w *work) wireSource(source pgsource.Identity) wire.Source {
+	return wire.Source{
+		Migration: string(w.spec.Name), DB: source.Database, ServerVersion: fmt.Sprint(source.Version), Version: w.build.Version,
+	}
+}
+
+// requests reads what is asked of the reader.
+type requests struct {
+	items *kafka.Items
+	codec *wire.Requests
+}
+
+func (w *work) openRequests(ctx context.Context, from int64) (reader.Requests, error) {
+	topic := w.spec.Name.RequestsTopic()
+	codec, err := wire.NewRequests(ctx, w.registry, topic)
+	if err != nil {
+		return nil, err
+	}
+	items, err := kafka.OpenItems(w.servers.kafka, topic, from)
+	if err != nil {
+		return nil, err
+	}
+	return &requests{items: items, codec: codec}, nil
+}
+
+// Next implements reader.Requests.
+func (r *requests) Next(ctx context.Context) (int64, request.Request, error) {
+	item, err := r.items.Next(ctx)
+	if err != nil {
+		return 0, request.Request{}, err
+	}
+	asked, err := r.codec.DecodeRequest(item.Value)
+	if err != nil {
+		return 0, request.Request{}, fmt.Errorf("request at offset %d: %w", item.Offset, err)
+	}
+	return item.Offset, asked, nil
+}
+
+// Close implements reader.Requests.
+func (r *requests) Close() { r.items.Close() }

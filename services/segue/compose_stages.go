@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"segue/pkg/change"
+	"segue/pkg/frontier"
+	"segue/pkg/kafka"
+	"segue/pkg/service"
+	"segue/pkg/table"
+	"segue/pkg/wire"
+	"segue/services/deduplicator"
+	"segue/services/transformer"
+)
+
+// runTransformer is the transformer with topics on both sides: raw in, shaped out.
+func (w *work) runTransformer(ctx context.Context, status *service.Status) error {
+	p, err := w.prepared(ctx)
+	if err != nil {
+		return err
+	}
+	var in *wire.Decoded[change.Change]
+	return w.relay(ctx, p, hopping{
+		stage: stageTransformer, input: stageReader, topic: w.spec.Name.ShapedTopic,
+		open: func(ctx context.Context, from frontier.Cursor) (frontier.Source[change.Mapped], func(), error) {
+			status.Ready()
+			changes, done, err := w.changes(ctx, p, from)
+			if err != nil {
+				return nil, nil, err
+			}
+			in = changes
+			return transformer.New(transformer.Config{Mapping: p.mapping}, changes), done, nil
+		},
+		lane: func() (int, error) { return in.Lane() },
+	})
+}
+
+// runDeduplicator is the deduplicator with topics on both sides: shaped in, unique out.
+func (w *work) runDeduplicator(ctx context.Context, status *service.Status) error {
+	p, err := w.prepared(ctx)
+	if err != nil {
+		return err
+	}
+	var in *wire.Decoded[change.Mapped]
+	return w.relay(ctx, p, hopping{
+		stage: stageDeduplicator, input: stageTransformer, topic: w.spec.Name.UniqueTopic,
+		open: func(ctx context.Context, from frontier.Cursor) (frontier.Source[change.Mapped], func(), error) {
+			status.Ready()
+			changes, done, err := w.mapped(ctx, p, stageTransformer, from)
+			if err != nil {
+				return nil, nil, err
+			}
+			in = changes
+			return deduplicator.New(deduplicator.Config{}, changes), done, nil
+		},
+		lane: func() (int, error) { return in.Lane() },
+	})
+}
+
+// hopping is what differs between the stages that relay.
+type hopping struct {
+	stage, input string
+	topic        func(table.Name) string
+	open         func(context.Context, frontier.Cursor) (frontier.Source[change.Mapped], func(), error)
+	lane         func() (int, error) // of the next change of the last batch
+}
+
+func (w *work) relay(ctx context.Context, p *plan, h hopping) error {
+	codecs, err := w.mappedCodecs(ctx, p, h.topic)
+	if err != nil {
+		return err
+	}
+	frontiers, err := w.frontiers(ctx, h.stage)
+	if err != nil {
+		return err
+	}
+	return kafka.NewRelay(kafka.RelayConfig[change.Mapped]{
+		Writer: kafka.WriterConfig{
+			Kafka: w.servers.kafka, Stage: h.stage, Owner: w.owner, Fingerprint: p.mapping.Fingerprint(),
+			FrontierTopic: w.spec.Name.FrontierTopic(h.stage), LaneTopic: w.laneTopic(h.stage), Lanes: p.lanes, Codec: frontiers,
+		},
+		Input:  w.spec.Name.FrontierTopic(h.input),
+		Open:   h.open,
+		Encode: func(c *change.Mapped) (kafka.Encoded, error) { return encode(codecs, c, h.lane) },
+	}).Run(ctx)
+}
+
+// encode makes a lane record of a mapped change; it goes to the lane that it came by.
+func encode(codecs map[table.Name]*wire.Mapped, c *change.Mapped, lane func() (int, error)) (e kafka.Encoded, err error) {
+	codec := codecs[c.Source]
+	if codec == nil {
+		return e, fmt.Errorf("%s is not a table of this migration", c.Source)
+	}
+	e.Pos = c.Pos
+	if e.Lane, err = lane(); err != nil {
+		return e, err
+	}
+	if e.Key, err = codec.AppendKey(nil, c); err != nil {
+		return e, err
+	}
+	e.Value, err = codec.AppendValue(nil, c)
+	return e, err
+}

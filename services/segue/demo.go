@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"segue/pkg/config"
+	"segue/pkg/postgres"
+	"segue/services/demo"
+	"segue/services/status"
+)
+
+// demoCommand shows the product on a sample shop; its children make and use that shop anywhere.
+func (p *process) demoCommand() command {
+	var (
+		form output
+		c    demo.RunConfig
+	)
+	return command{
+		use: "demo", short: "move a sample shop while people use it, kill a service, prove that both stores agree",
+		long: `Starts two private PostgreSQL clusters and an embedded Kafka, fills a legacy shop, and moves it to a new store with
+another schema while traffic runs. One service is killed with SIGKILL in the middle. At the end the reconciler says
+whether both stores agree. Exit code 0 only if all of it held.`,
+		example:  "  segue demo\n  segue demo --rows 1000000 --seconds 60\n  segue demo --keep\n  segue demo -o json",
+		settings: []string{"data-dir"},
+		flags: func(cmd *cobra.Command) {
+			form.flag(cmd)
+			cmd.Flags().Int64Var(&c.Rows, "rows", 300_000, "about how many rows the legacy shop gets")
+			cmd.Flags().IntVar(&c.Seconds, "seconds", 24, "how long people use the shop behind the initial load")
+			cmd.Flags().IntVar(&c.Rate, "rate", 200, "how many transactions a second they commit")
+			cmd.Flags().BoolVar(&c.Keep, "keep", false, "stay up at the end, and print the connection strings")
+		},
+		run:      func(cmd *cobra.Command, _ []string) error { return p.runDemo(cmd, c, form.json()) },
+		children: []command{p.demoSeedCommand(), p.demoTrafficCommand()},
+	}
+}
+
+func (p *process) runDemo(cmd *cobra.Command, c demo.RunConfig, json bool) (err error) {
+	s, err := p.settings(cmd)
+	if err != nil {
+		return err
+	}
+	if c.Rows < 1000 || c.Seconds < 2 || c.Rate < 8 {
+		return usage(errors.New("too small to show anything: want --rows from 1000, --seconds from 2, --rate from 8"))
+	}
+	if c.Executable, err = p.executable(); err != nil {
+		return err
+	}
+	c.Dir, c.JSON, c.Out, c.Talk, c.Terminal = s.DataDir, json, p.stdout, p.stderr, p.terminal
+	c.Progress = p.demoProgress
+	return demo.Run(cmd.Context(), c)
+}
+
+// demoProgress asks as `segue status` does, with the environment of the demo's processes.
+func (p *process) demoProgress(ctx context.Context, env []string) (demo.Progress, error) {
+	inner := *p
+	inner.lookup = func(name string) (string, bool) {
+		for _, e := range env {
+			if value, ok := strings.CutPrefix(e, name+"="); ok {
+				return value, true
+			}
+		}
+		return p.lookup(name)
+	}
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	c, err := inner.statusConfig(cmd)
+	if err != nil {
+		return demo.Progress{}, err
+	}
+	r := status.Look(ctx, c, nil)
+	if r.Target.Error != "" {
+		return demo.Progress{}, errors.New(r.Target.Error)
+	}
+	out := demo.Progress{Loaded: r.Target.Loaded, Changes: r.Target.Changes, At: r.Target.At}
+	for _, l := range r.Stages.Loads {
+		out.Tables = append(out.Tables, demo.TableProgress{Name: l.Name, Done: l.Done, Total: l.Blocks, Complete: l.Complete})
+	}
+	return out, nil
+}
+
+func (p *process) demoSeedCommand() command {
+	var rows int64
+	return command{
+		use: "seed", short: "make the sample shop in the two databases of segue.yaml, where it is not there yet",
+		example:  "  segue demo seed -c segue.yaml --rows 300000",
+		settings: []string{"config"},
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().Int64Var(&rows, "rows", 300_000, "about how many rows; 0: none, and no shop")
+		},
+		run: func(cmd *cobra.Command, _ []string) error {
+			if rows == 0 {
+				return nil
+			}
+			legacy, target, err := p.stores(cmd)
+			if err != nil {
+				return err
+			}
+			defer closeConn(cmd.Context(), legacy)
+			defer closeConn(cmd.Context(), target)
+			return postgres.Safe(demo.Seed(cmd.Context(), legacy, target, rows))
+		},
+	}
+}
+
+func (p *process) stores(cmd *cobra.Command) (legacy, target *pgx.Conn, err error) {
+	_, source, sink, err := p.urls(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	if legacy, err = postgres.Connect(cmd.Context(), source, "segue-demo"); err != nil {
+		return nil, nil, fmt.Errorf("source: %w", err)
+	}
+	if target, err = postgres.Connect(cmd.Context(), sink, "segue-demo"); err != nil {
+		closeConn(cmd.Context(), legacy)
+		return nil, nil, fmt.Errorf("target: %w", err)
+	}
+	return legacy, target, nil
+}
+
+func (p *process) urls(cmd *cobra.Command) (s *config.Settings, source, target string, err error) {
+	if s, err = p.settings(cmd); err != nil {
+		return nil, "", "", err
+	}
+	spec, err := p.spec(s)
+	if err != nil {
+		return nil, "", "", err
+	}
+	return s, string(spec.Source.Postgres), string(spec.Target.Postgres), nil
+}
+
+func (p *process) demoTrafficCommand() command {
+	var rate, workers int
+	var rows int64
+	return command{
+		use: "traffic", short: "use the sample shop, until stopped",
+		example:  "  segue demo traffic -c segue.yaml --rate 200",
+		settings: []string{"config"},
+		flags: func(cmd *cobra.Command) {
+			cmd.Flags().IntVar(&rate, "rate", 200, "transactions a second; 0: as many as go")
+			cmd.Flags().IntVar(&workers, "workers", 4, "how many people at once")
+			cmd.Flags().Int64Var(&rows, "rows", 300_000, "how many rows the shop was made with")
+		},
+		run: func(cmd *cobra.Command, _ []string) error {
+			_, source, _, err := p.urls(cmd)
+			if err != nil {
+				return err
+			}
+			if workers < 1 || (rate > 0 && rate < workers) {
+				return usage(errors.New("want at least one worker, and a rate of at least the workers' number"))
+			}
+			pool, err := pgxpool.New(cmd.Context(), source)
+			if err != nil {
+				return postgres.Safe(err)
+			}
+			defer pool.Close()
+			traffic, err := demo.NewTraffic(cmd.Context(), pool, rows)
+			if err != nil {
+				return postgres.Safe(err)
+			}
+			_, _ = fmt.Fprintln(p.stderr, "people use the shop; Ctrl-C ends it")
+			err = traffic.Run(cmd.Context(), workers, rate)
+			_, _ = fmt.Fprintf(p.stdout, "%d transactions, %d changes\n", traffic.Transactions.Load(), traffic.Changes.Load())
+			return postgres.Safe(err)
+		},
+	}
+}
