@@ -149,7 +149,10 @@ func openStream(ctx context.Context, spec *migration.Spec, m *mapping.Mapping, d
 		Kafka: d.Kafka, FrontierTopic: topic, LaneTopic: spec.Name.RawLane, Lanes: lanes, Codec: d.Codec,
 		From: now.State.Cursor(), MaxAheadBytes: maxAhead,
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // maxAhead bounds the records that wait for their frontier.

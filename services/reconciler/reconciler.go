@@ -12,7 +12,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"segue/pkg/change"
 	"segue/pkg/fault"
+	"segue/pkg/frontier"
 	"segue/pkg/postgres"
 	"segue/pkg/reconcile"
 	"segue/pkg/table"
@@ -23,6 +25,8 @@ type Reconciler struct {
 	cfg     Config
 	deps    Deps
 	metrics *metrics
+	// follow opens the stream at its last frontier; the function that it returns closes it.
+	follow func(ctx context.Context) (frontier.Source[change.Change], func(), error)
 }
 
 // New makes a reconciler; it does no I/O.
@@ -32,7 +36,15 @@ func New(cfg Config, deps Deps) (*Reconciler, error) {
 		return nil, err
 	}
 	m, err := newMetrics(deps.Registerer)
-	return &Reconciler{cfg: cfg, deps: deps, metrics: m}, err
+	r := &Reconciler{cfg: cfg, deps: deps, metrics: m}
+	r.follow = func(ctx context.Context) (frontier.Source[change.Change], func(), error) {
+		stream, err := openStream(ctx, cfg.Spec, cfg.Mapping, &deps)
+		if err != nil {
+			return nil, nil, err
+		}
+		return stream, stream.reader.Close, nil
+	}
+	return r, err
 }
 
 // Compare compares all tables once: it plays rounds until each is proved equal or different, or Config.Timeout is over. The report is
@@ -154,11 +166,11 @@ const (
 
 // play opens what a comparison needs and runs it.
 func (r *Reconciler) play(ctx context.Context, c *Comparer) error {
-	stream, err := openStream(ctx, r.cfg.Spec, r.cfg.Mapping, &r.deps)
+	stream, closeStream, err := r.follow(ctx)
 	if err != nil {
 		return err
 	}
-	defer stream.reader.Close()
+	defer closeStream()
 	name := r.cfg.Spec.Name
 	if err := c.connect(ctx, string(r.cfg.Spec.Source.Postgres), string(r.cfg.Spec.Target.Postgres)); err != nil {
 		c.close()

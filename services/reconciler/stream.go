@@ -55,10 +55,19 @@ func newFollower(source frontier.Source[change.Change], units []*unit, convert *
 // run follows the stream until the context ends. Claims need no care: what they take back was noted as touched, which
 // costs at most another round.
 func (f *follower) run(ctx context.Context) {
+	var batches []*frontier.Batch[change.Change]
 	for {
 		event, err := f.source.Next(ctx)
 		if err == nil && event.Batch != nil {
-			err = f.batch(ctx, event.Batch)
+			batches = append(batches, event.Batch)
+		}
+		// On a backlog several batches are noted at once: converting their keys is a round trip to the target.
+		if err == nil && len(batches) < maxBatches && f.source.Ready() {
+			continue
+		}
+		if err == nil {
+			err = f.take(ctx, batches)
+			batches = nil
 		}
 		if err != nil {
 			f.note(func() { f.err = fmt.Errorf("follow the stream: %w", err) })
@@ -66,6 +75,9 @@ func (f *follower) run(ctx context.Context) {
 		}
 	}
 }
+
+// maxBatches bounds how many batches are noted at once.
+const maxBatches = 200
 
 func (f *follower) note(change func()) {
 	f.mu.Lock()
@@ -75,28 +87,38 @@ func (f *follower) note(change func()) {
 	f.moved = make(chan struct{})
 }
 
-func (f *follower) batch(ctx context.Context, b *frontier.Batch[change.Change]) error {
-	noted := f.notes(b.Changes)
-	if err := f.convertKeys(ctx, noted); err != nil {
+func (f *follower) take(ctx context.Context, batches []*frontier.Batch[change.Change]) error {
+	var all []noted
+	var marks []*frontier.Frontier
+	for _, b := range batches {
+		all = append(all, f.notes(b.Changes)...)
+		if len(b.Frontier.Marks) > 0 {
+			marks = append(marks, b.Frontier)
+		}
+	}
+	if err := f.convertKeys(ctx, all); err != nil {
 		return err
 	}
 	f.mu.Lock()
-	for i := range noted {
-		noted[i].add(f.touched)
+	for i := range all {
+		all[i].add(f.touched)
 	}
 	f.mu.Unlock()
-	if len(b.Frontier.Marks) == 0 {
-		return nil
+	if len(marks) > 0 {
+		f.note(func() { f.pass(marks) })
 	}
-	f.note(func() {
-		if len(f.marks) > maxMarks {
-			clear(f.marks)
-		}
-		for _, m := range b.Frontier.Marks {
-			f.marks[m.ID] = b.Frontier.At
-		}
-	})
 	return nil
+}
+
+func (f *follower) pass(marks []*frontier.Frontier) {
+	if len(f.marks) > maxMarks {
+		clear(f.marks)
+	}
+	for _, at := range marks {
+		for _, m := range at.Marks {
+			f.marks[m.ID] = at.At
+		}
+	}
 }
 
 // noted is what one change touched of one unit: some keys, or nobody knows which (no keys).
