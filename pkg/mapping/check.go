@@ -172,10 +172,8 @@ func (d *draft) checkType(i int, p *columnPlan) {
 			d.warn(d.at[i], "%s.%s (%s): %s", d.target.Name, col.Name, col.Type, doubt)
 		}
 	case isConstant:
-		if k := kindOf(col); !p.value.IsNull() && k != kindString && k != kindBool {
-			if _, err := k.decode(p.value); err != nil {
-				d.mistake(d.at[i], "the constant is no value of %s.%s (%s)", d.target.Name, col.Name, col.Type)
-			}
+		if !p.value.IsNull() && !kindOf(col).takes(string(p.value.Bytes())) {
+			d.mistake(d.at[i], "the constant is no value of %s.%s (%s)", d.target.Name, col.Name, col.Type)
 		}
 	}
 }

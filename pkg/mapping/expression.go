@@ -78,10 +78,12 @@ func (l *language) compile(text string) (*expression, error) {
 // The names below cannot be written in an expression.
 func operatorName(op string) string { return "operator " + op }
 
-func offered(name string) bool {
-	// What takes a predicate is the engine's own; all others are this package's.
-	return slices.Contains([]string{"all", "none", "any", "one", "filter", "map", "find", "findLast", "count"}, name)
+// predicates lists the functions that are the engine's own; all others are this package's.
+func predicates() []string {
+	return []string{"all", "none", "any", "one", "filter", "map", "find", "findLast", "count"}
 }
+
+func offered(name string) bool { return slices.Contains(predicates(), name) }
 
 func common() []expr.Option {
 	options := []expr.Option{}

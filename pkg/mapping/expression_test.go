@@ -2,11 +2,13 @@ package mapping
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"segue/pkg/change"
 	"segue/pkg/table"
+	"segue/schemas"
 )
 
 func wide() *table.Table {
@@ -189,5 +191,47 @@ func TestFloatTextIsPostgreSQLs(t *testing.T) {
 	}
 	if floatText(math.NaN()) != "NaN" || floatText(math.Copysign(0, -1)) != "-0" {
 		t.Error("NaN or -0 came out wrong")
+	}
+}
+
+// Whatever the text is, it compiles or is refused, and what compiles gives a value or a fault without row data.
+func FuzzExpression(f *testing.F) {
+	for _, text := range []string{"lower(name)", "age + 1 > price", "filter(words(name), # != nil)", `$env["in"]`, "let x = 1; x ?? name", "{a: 1}.a", "name?.x", "-active", "1..1000000000", "(name)(1)"} {
+		f.Add(text)
+	}
+	r := row("7", "hunter2", "41", "19.90", "0.1", "t", "2020-02-29", "∅", "-")
+	f.Fuzz(func(t *testing.T, text string) {
+		source := wide()
+		x, err := newLanguage(source).compile(text)
+		if err != nil {
+			return
+		}
+		ordinals := make([]int, len(x.inputs))
+		for i, in := range x.inputs {
+			ordinals[i] = source.Column(in.name)
+		}
+		if _, err := new(engine).run(x, r, ordinals); err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: a value is shown: %v", text, err)
+		}
+	})
+}
+
+// The published schema names every function that there is.
+func TestSchemaNamesTheFunctions(t *testing.T) {
+	_, list, _ := strings.Cut(schemas.Migration, "Functions: ")
+	list, _, _ = strings.Cut(list, ".")
+	published := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", ;:", r) })
+	for _, f := range functions() {
+		if !slices.Contains(published, f.name) {
+			t.Errorf("the schema does not name %s", f.name)
+		}
+	}
+	for _, name := range predicates() {
+		if !slices.Contains(published, name) {
+			t.Errorf("the schema does not name %s", name)
+		}
+	}
+	if want := len(functions()) + len(predicates()) + len([]string{"with", "a", "predicate"}); len(published) != want {
+		t.Errorf("the schema names %d words, want %d: %v", len(published), want, published)
 	}
 }

@@ -2,7 +2,9 @@ package mapping
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"segue/pkg/change"
 	"segue/pkg/table"
@@ -71,6 +73,22 @@ func (k kind) decode(v change.Value) (any, error) {
 	case kindString:
 	}
 	return string(b), nil
+}
+
+// takes says whether PostgreSQL would read the text as a value of the kind.
+func (k kind) takes(s string) bool {
+	s = strings.ToLower(strings.TrimSpace(s))
+	var err error
+	switch k {
+	case kindInt:
+		_, err = strconv.Atoi(s)
+	case kindFloat, kindDecimal:
+		_, err = strconv.ParseFloat(s, 64)
+	case kindBool:
+		return slices.Contains([]string{"t", "true", "y", "yes", "on", "1", "f", "false", "n", "no", "off", "0"}, s)
+	case kindString:
+	}
+	return err == nil
 }
 
 func parseFloat(s string) (any, error) {

@@ -23,6 +23,7 @@ type Mapper struct {
 const (
 	valuesPiece = 1000
 	opsPiece    = 400
+	maxPlans    = 10_000
 )
 
 // Mapper returns a new one.
@@ -82,6 +83,9 @@ func (m *Mapper) plan(c *change.Change) (*plan, error) {
 		var err error
 		if p, err = r.bound(c.Table); err != nil {
 			return nil, err
+		}
+		if len(m.plans) >= maxPlans {
+			clear(m.plans) // shapes that were sent anew; those in use come back at once
 		}
 		m.plans[c.Table] = p
 	}
