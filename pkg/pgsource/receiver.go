@@ -37,11 +37,13 @@ type receiver struct {
 	confirmed atomic.Uint64
 	ask       chan struct{} // the server wants a status now
 	stopped   [2]chan struct{}
+	piece     []byte // received and not yet handed over
 }
 
-func newReceiver(conn *pgconn.HijackedConn, limit int, every time.Duration) *receiver {
+func newReceiver(conn *pgconn.HijackedConn, paced *pacedConn, limit int, every time.Duration) *receiver {
 	r := &receiver{conn: conn, queue: newQueue(limit), every: every, ask: make(chan struct{}, 1)}
 	r.stopped = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	paced.drained = r.handOver
 	go func() {
 		defer close(r.stopped[0])
 		r.end(r.read())
@@ -73,7 +75,6 @@ func (r *receiver) close() {
 
 // read takes messages until the connection ends. Messages that arrived together are handed over together.
 func (r *receiver) read() error {
-	var piece []byte
 	for {
 		msg, err := r.conn.Frontend.Receive()
 		if err != nil {
@@ -83,23 +84,30 @@ func (r *receiver) read() error {
 		if err != nil {
 			return err
 		}
-		if data != nil {
-			if cap(piece)-len(piece) < frame+len(data) {
-				if len(piece) > 0 && !r.queue.put(piece) {
-					return errClosed
-				}
-				piece = make([]byte, 0, max(pieceSize, frame+len(data)))
-			}
-			piece = binary.BigEndian.AppendUint32(piece, uint32(len(data)))
-			piece = append(piece, data...)
+		if data == nil {
+			continue
 		}
-		if len(piece) > 0 && r.conn.Frontend.ReadBufferLen() == 0 {
-			if !r.queue.put(piece) {
-				return errClosed
+		if cap(r.piece)-len(r.piece) < frame+len(data) {
+			if err := r.handOver(); err != nil {
+				return err
 			}
-			piece = piece[len(piece):] // the rest of the memory takes what comes next
+			r.piece = make([]byte, 0, max(pieceSize, frame+len(data)))
 		}
+		r.piece = binary.BigEndian.AppendUint32(r.piece, uint32(len(data)))
+		r.piece = append(r.piece, data...)
 	}
+}
+
+// handOver gives the consumer what was received. The rest of the piece's memory takes what comes next.
+func (r *receiver) handOver() error {
+	if len(r.piece) == 0 {
+		return nil
+	}
+	if !r.queue.put(r.piece) {
+		return errClosed
+	}
+	r.piece = r.piece[len(r.piece):]
+	return nil
 }
 
 // payload returns what the consumer needs of a message and notes what the server says about positions.

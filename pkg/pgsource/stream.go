@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -52,7 +53,11 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	if err := checkSlotName(cfg.Slot); err != nil {
 		return nil, err
 	}
-	conn, err := postgres.ConnectReplication(ctx, cfg.URL, cfg.App)
+	var paced *pacedConn
+	conn, err := postgres.ConnectReplicationOver(ctx, cfg.URL, cfg.App, func(c net.Conn) net.Conn {
+		paced = newPacedConn(c)
+		return paced
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +80,7 @@ func OpenStream(ctx context.Context, cfg StreamConfig) (*Stream, error) {
 	if cfg.Buffer == 0 {
 		cfg.Buffer = DefaultBuffer
 	}
-	return &Stream{receiver: newReceiver(hijacked, cfg.Buffer, cfg.StatusEvery), relations: newRelations(cfg.Shapes)}, nil
+	return &Stream{receiver: newReceiver(hijacked, paced, cfg.Buffer, cfg.StatusEvery), relations: newRelations(cfg.Shapes)}, nil
 }
 
 // Next returns the next event. It blocks until there is one; a cancelled context leaves the stream as it was. After a

@@ -45,6 +45,11 @@ func Connect(ctx context.Context, rawURL, app string) (*pgx.Conn, error) {
 // ConnectReplication opens a connection that speaks the replication protocol for the URL's database. Its session has the
 // pinned settings from the start: the sender's output functions follow them.
 func ConnectReplication(ctx context.Context, rawURL, app string) (*pgconn.PgConn, error) {
+	return ConnectReplicationOver(ctx, rawURL, app, func(c net.Conn) net.Conn { return c })
+}
+
+// ConnectReplicationOver is ConnectReplication with a layer between the protocol and the network (behind TLS, where there is any).
+func ConnectReplicationOver(ctx context.Context, rawURL, app string, wrap func(net.Conn) net.Conn) (*pgconn.PgConn, error) {
 	cfg, err := pgconn.ParseConfig(rawURL)
 	if err != nil {
 		return nil, parseError(rawURL, err)
@@ -56,6 +61,7 @@ func ConnectReplication(ctx context.Context, rawURL, app string) (*pgconn.PgConn
 		cfg.RuntimeParams[name] = value
 	}
 	cfg.RuntimeParams["replication"] = "database"
+	cfg.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, c net.Conn) (net.Conn, error) { return wrap(c), nil }
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, connectError(cfg, err)
