@@ -42,7 +42,7 @@ func (c *Comparer) sourceJobs(a *assignment) ([]job, error) {
 			size /= 8
 		}
 		for _, h := range f.heaps {
-			for _, place := range places(h, size) {
+			for _, place := range c.places(h, size) {
 				jobs = append(jobs, job{a.unit, f, []pgdigest.Heap{h}, place})
 			}
 		}
@@ -65,16 +65,21 @@ func (c *Comparer) targetJobs(a *assignment) ([]job, error) {
 	}
 	var jobs []job
 	for _, h := range a.unit.heaps {
-		for _, place := range places(h, c.cfg.ChunkBytes) {
+		for _, place := range c.places(h, c.cfg.ChunkBytes) {
 			jobs = append(jobs, job{a.unit, nil, []pgdigest.Heap{h}, place})
 		}
 	}
 	return jobs, nil
 }
 
-// places cuts a heap in pieces; the last one is open, for what grew since.
-func places(h pgdigest.Heap, size int64) []pgdigest.Place {
-	step := uint32(max(size/blockSize, 1))
+// fewBlocks is a piece that is not worth being shared among workers.
+const fewBlocks = 256
+
+// places cuts a heap in pieces of at most that size, one per worker where there would be fewer; the last one is open, for what grew
+// since.
+func (c *Comparer) places(h pgdigest.Heap, size int64) []pgdigest.Place {
+	share := (h.Blocks + uint32(c.cfg.Workers) - 1) / uint32(c.cfg.Workers)
+	step := max(min(uint32(size/blockSize), max(share, fewBlocks)), 1)
 	var out []pgdigest.Place
 	for first := uint32(0); ; first += step {
 		if h.Blocks <= step || first >= h.Blocks-step {
