@@ -133,7 +133,7 @@ func TestPartialUpdateWithoutRowIsAskedForBeforeTheCommit(t *testing.T) {
 	r.must()
 	r.do(0, change.Update, "", "1,a2,?,1")
 	r.do(0, change.Update, "", "2,b,?,1")
-	r.do(0, change.Update, "", "3,c,whole,1") // whole: an upsert
+	r.do(0, change.Update, "", "3,c,whole,1")  // whole: an upsert
 	r.do(0, change.Update, "8", "9,m,whole,1") // a whole row under a new key
 	r.do(0, change.Update, "10", "11,m2,?,1")
 	r.do(0, change.Update, "", "4,d,?,1")

@@ -2,7 +2,11 @@ package pgtarget
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"segue/pkg/change"
 	"segue/pkg/frontier"
@@ -34,6 +38,19 @@ func (r *rig) load(op change.Op, from, n, version int) frontier.Batch[change.Map
 	return r.batch(true)
 }
 
+// cpuTime is the CPU time that a process on this machine has used, 0 where that cannot be read. It is steadier than rows per
+// second where other work shares the cores.
+func cpuTime(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || !strings.Contains(string(stat), "(postgres)") {
+		return 0
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 func benchmark(b *testing.B, ddl string, op change.Op, next func(i int) (from, version int), partial bool) {
 	r := newRig(b, ddl, "customer")
 	if op != change.Read {
@@ -43,6 +60,8 @@ func benchmark(b *testing.B, ddl string, op change.Op, next func(i int) (from, v
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
+	backend := int(r.target.conn.PgConn().PID()) //nolint:gosec // a process id
+	used := cpuTime(backend)
 	b.ResetTimer()
 	for i := range b.N {
 		b.StopTimer()
@@ -60,6 +79,7 @@ func benchmark(b *testing.B, ddl string, op change.Op, next func(i int) (from, v
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(b.N*benchBatch)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(cpuTime(backend)-used)/float64(b.N*benchBatch), "server-ns/row")
 	if n := r.target.Stats().Halvings; n > 0 {
 		b.Fatalf("%d halvings", n)
 	}

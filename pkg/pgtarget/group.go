@@ -23,6 +23,7 @@ type group struct {
 	keys    []change.Row // the keys to look for, where they are not in the row
 	sources []int32
 	onlyNew bool
+	copy    *bool // decided once per group
 }
 
 // groups are the statements of one phase in the order of their first rows.
@@ -135,8 +136,41 @@ func (f *folder) encodeMoves(seg *segment) {
 // encode adds one statement per group.
 func (f *folder) encode(seg *segment, list []*group) {
 	for _, g := range list {
+		for g.size() > maxRows && (g.act != actMove || !f.moveAll) && !f.copied(g) {
+			seg.statements = append(seg.statements, f.statement(g.head(maxRows)))
+		}
 		seg.statements = append(seg.statements, f.statement(g))
 	}
+}
+
+// maxRows bounds the rows of a statement: parameters that fit the processor's caches are faster on both sides, and the
+// server works on the first statement while the next is being sent.
+const maxRows = 2000
+
+func (g *group) size() int { return max(len(g.rows), len(g.keys)) }
+
+// head takes the first n rows out of the group.
+func (g *group) head(n int) *group {
+	out := *g
+	if g.rows != nil {
+		out.rows, g.rows = g.rows[:n], g.rows[n:]
+	}
+	if g.keys != nil {
+		out.keys, g.keys = g.keys[:n], g.keys[n:]
+	}
+	if g.sources != nil {
+		out.sources, g.sources = g.sources[:n], g.sources[n:]
+	}
+	return &out
+}
+
+// copied says whether the group goes by COPY.
+func (f *folder) copied(g *group) bool {
+	if g.copy == nil {
+		yes := g.act == actUpsert && g.onlyNew && len(g.rows) >= copyRows && f.copies != nil && f.copies(g.target.home)
+		g.copy = &yes
+	}
+	return *g.copy
 }
 
 // copyRows is from how many rows on a COPY is worth its round trip.
@@ -152,7 +186,7 @@ func (f *folder) statement(g *group) statement {
 			}
 		}
 	}
-	if g.act == actUpsert && g.onlyNew && len(g.rows) >= copyRows && f.copies != nil && f.copies(t.home) {
+	if f.copied(g) {
 		return statement{shape: f.shapes.get(t.no, t, actCopy, cols), copy: f.copyText(g, cols), rows: len(g.rows)}
 	}
 	s := statement{shape: f.shapes.get(t.no, t, g.act, cols), rows: max(len(g.rows), len(g.keys))}
