@@ -48,7 +48,7 @@ func StartPostgres(ctx context.Context, cfg PostgresConfig) (*Postgres, error) {
 	p := &Postgres{dir: cfg.Dir, bin: cfg.Bin}
 	var err error
 	if p.bin == "" {
-		if p.bin, err = FindPostgres(ctx); err != nil {
+		if p.bin, err = findOrFetch(ctx); err != nil {
 			return nil, err
 		}
 	}
