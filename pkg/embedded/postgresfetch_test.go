@@ -18,7 +18,7 @@ func TestFetchedBinariesServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	if err := os.Chmod(home, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	bin, err := fetchPostgres(t.Context(), home)

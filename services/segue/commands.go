@@ -46,7 +46,7 @@ Exit codes: 0 fine, 1 error, 2 usage or settings, 3 check found something, 4 the
   segue status -w                 # where everything stands
   segue reconcile --wait          # prove that both stores agree`,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: func(cmd *cobra.Command, args []string) error { return unknown(cmd, args) },
+		Args: unknown,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"segue/pkg/config"
 	"segue/pkg/postgres"
 	"segue/services/demo"
 	"segue/services/status"
@@ -110,7 +109,7 @@ func (p *process) demoSeedCommand() command {
 }
 
 func (p *process) stores(cmd *cobra.Command) (legacy, target *pgx.Conn, err error) {
-	_, source, sink, err := p.urls(cmd)
+	source, sink, err := p.urls(cmd)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,15 +123,16 @@ func (p *process) stores(cmd *cobra.Command) (legacy, target *pgx.Conn, err erro
 	return legacy, target, nil
 }
 
-func (p *process) urls(cmd *cobra.Command) (s *config.Settings, source, target string, err error) {
-	if s, err = p.settings(cmd); err != nil {
-		return nil, "", "", err
+func (p *process) urls(cmd *cobra.Command) (source, target string, err error) {
+	s, err := p.settings(cmd)
+	if err != nil {
+		return "", "", err
 	}
 	spec, err := p.spec(s)
 	if err != nil {
-		return nil, "", "", err
+		return "", "", err
 	}
-	return s, string(spec.Source.Postgres), string(spec.Target.Postgres), nil
+	return string(spec.Source.Postgres), string(spec.Target.Postgres), nil
 }
 
 func (p *process) demoTrafficCommand() command {
@@ -148,7 +148,7 @@ func (p *process) demoTrafficCommand() command {
 			cmd.Flags().Int64Var(&rows, "rows", 300_000, "how many rows the shop was made with")
 		},
 		run: func(cmd *cobra.Command, _ []string) error {
-			_, source, _, err := p.urls(cmd)
+			source, _, err := p.urls(cmd)
 			if err != nil {
 				return err
 			}

@@ -22,7 +22,6 @@ const drain = 25 * time.Second
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go stop(signals, cancel)
@@ -32,7 +31,9 @@ func main() {
 		terminal: term.IsTerminal(int(os.Stderr.Fd())), screen: term.IsTerminal(int(os.Stdout.Fd())),
 		version: version,
 	}
-	os.Exit(p.run(ctx, os.Args[1:]))
+	code := p.run(ctx, os.Args[1:])
+	cancel()
+	os.Exit(code)
 }
 
 // stop drains at the first signal and ends the process at the second, or when draining takes too long. Nothing is lost

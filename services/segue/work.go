@@ -198,11 +198,3 @@ func (w *work) laneTopic(stage string) func(string) string {
 	}
 	return w.spec.Name.RawLane
 }
-
-// applierInput is the stage whose output the applier reads.
-func (w *work) applierInput() string {
-	if w.stages == config.Fused {
-		return stageReader
-	}
-	return stageDeduplicator
-}

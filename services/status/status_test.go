@@ -77,7 +77,9 @@ func TestLookAtParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codec := func(ctx context.Context, topic string) (kafka.Codec, error) { return wire.NewFrontiers(ctx, registry, topic) }
+	codec := func(ctx context.Context, topic string) (kafka.Codec, error) {
+		return wire.NewFrontiers(ctx, registry, topic)
+	}
 	frontiers, err := codec(t.Context(), s.Name.FrontierTopic("reader"))
 	if err != nil {
 		t.Fatal(err)
