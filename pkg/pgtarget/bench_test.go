@@ -60,7 +60,7 @@ func benchmark(b *testing.B, ddl string, op change.Op, next func(i int) (from, v
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
-	backend := int(r.target.conn.PgConn().PID()) //nolint:gosec // a process id
+	backend := int(r.target.conn.PgConn().PID())
 	used := cpuTime(backend)
 	b.ResetTimer()
 	for i := range b.N {

@@ -12,9 +12,6 @@ const (
 	int4OID = 23
 )
 
-// arrayHead is the length of a one-dimensional array's header in binary form.
-const arrayHead = 20
-
 // appendArray adds a text[] in binary form: each element is its length and its bytes, nothing needs quoting. next yields
 // the n elements in order.
 func appendArray(b []byte, n int, next func(i int) change.Value) []byte {
@@ -23,7 +20,7 @@ func appendArray(b []byte, n int, next func(i int) change.Value) []byte {
 	}
 	head := len(b)
 	b = append(b, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, textOID)
-	b = binary.BigEndian.AppendUint32(b, uint32(n)) //nolint:gosec // at most the changes of a batch
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
 	b = binary.BigEndian.AppendUint32(b, 1)
 	for i := range n {
 		v := next(i)
@@ -33,7 +30,7 @@ func appendArray(b []byte, n int, next func(i int) change.Value) []byte {
 			continue
 		}
 		text := v.Bytes()
-		b = binary.BigEndian.AppendUint32(b, uint32(len(text))) //nolint:gosec // below 1 GiB
+		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
 		b = append(b, text...)
 	}
 	return b

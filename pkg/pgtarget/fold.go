@@ -166,7 +166,7 @@ func (f *folder) fold(t *target, source int32, op *change.RowOp) {
 	tf := f.tables[t.home]
 	if at >= 0 {
 		e := &tf.entries[at]
-		if e.group == 0 && e.target == int32(op.Target) { //nolint:gosec // a mapping has few targets
+		if e.group == 0 && e.target == int32(op.Target) {
 			f.merge(e, op)
 			e.source = source
 			return
@@ -174,7 +174,7 @@ func (f *folder) fold(t *target, source int32, op *change.RowOp) {
 		f.cut()
 		_, hash, slot = f.lookup(t, key)
 	}
-	e := entry{target: int32(op.Target), source: source, onlyNew: op.Op == change.Read} //nolint:gosec // as above
+	e := entry{target: int32(op.Target), source: source, onlyNew: op.Op == change.Read}
 	switch {
 	case op.Op == change.Delete:
 		e.delete, e.key = true, op.Key
@@ -184,7 +184,7 @@ func (f *folder) fold(t *target, source int32, op *change.RowOp) {
 		e.kind, e.row = kindUpsert, op.Row
 	}
 	tf.entries = append(tf.entries, e)
-	tf.index.put(hash, slot, int32(len(tf.entries)-1)) //nolint:gosec // at most the changes of a batch
+	tf.index.put(hash, slot, int32(len(tf.entries)-1))
 }
 
 // merge adds an operation to an entry of the same key and target.
@@ -230,7 +230,7 @@ func (f *folder) addMove(t *target, source int32, op *change.RowOp) {
 	if f.groups == 0 || (again && !f.moveAll) {
 		f.groups++
 	}
-	group := int32(f.groups) //nolint:gosec // at most the changes of a batch
+	group := int32(f.groups)
 	to.group = group
 	f.mark(t, op, op.Key).group = group
 	f.moves = append(f.moves, move{op: op, source: source, group: group})
@@ -241,8 +241,8 @@ func (f *folder) mark(t *target, op *change.RowOp, key change.Row) *entry {
 	at, hash, slot := f.lookup(t, key)
 	tf := f.tables[t.home]
 	if at < 0 {
-		tf.entries = append(tf.entries, entry{key: append(change.Row(nil), key...), target: int32(op.Target)}) //nolint:gosec // as above
-		at = int32(len(tf.entries) - 1)                                                                        //nolint:gosec // as above
+		tf.entries = append(tf.entries, entry{key: append(change.Row(nil), key...), target: int32(op.Target)})
+		at = int32(len(tf.entries) - 1)
 		tf.index.put(hash, slot, at)
 	}
 	return &tf.entries[at]

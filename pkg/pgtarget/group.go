@@ -115,7 +115,7 @@ func (f *folder) encodeMoves(seg *segment) {
 		to := from
 		for ; to < len(f.moves) && f.moves[to].group == f.moves[from].group; to++ {
 			m := &f.moves[to]
-			no := int32(m.op.Target) //nolint:gosec // a mapping has few targets
+			no := int32(m.op.Target)
 			act := actRekey
 			if f.moveAll || f.targets[no].identityKey {
 				act = actMove
@@ -222,11 +222,11 @@ func (f *folder) array(n int, next func(i int) change.Value) []byte {
 func (f *folder) numbers(n int) []byte {
 	from := len(f.buf)
 	f.buf = append(f.buf, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, int4OID)
-	f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(n)) //nolint:gosec // at most the changes of a batch
+	f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(n))
 	f.buf = binary.BigEndian.AppendUint32(f.buf, 1)
 	for i := range n {
 		f.buf = append(f.buf, 0, 0, 0, 4)
-		f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(i)) //nolint:gosec // as above
+		f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(i))
 	}
 	return f.buf[from:len(f.buf):len(f.buf)]
 }

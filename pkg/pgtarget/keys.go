@@ -43,7 +43,7 @@ func (x *keyIndex) hash(key change.Row) uint64 {
 // find returns the entry for which same holds among those with the hash, and the slot that is its place or would be.
 func (x *keyIndex) find(hash uint64, same func(entry int32) bool) (entry int32, slot int) {
 	mask := len(x.slots) - 1
-	for i := int(hash) & mask; ; i = (i + 1) & mask { //nolint:gosec // only the low bits count
+	for i := int(hash) & mask; ; i = (i + 1) & mask {
 		switch {
 		case x.slots[i] == 0:
 			return -1, i

@@ -97,7 +97,7 @@ func (f *folder) run(changes []*change.Mapped) ([]segment, error) {
 	defer func() { f.changes, f.closed, f.arena = nil, nil, nil }()
 	for i, m := range changes {
 		for j := range m.Ops {
-			if err := f.add(int32(i), &m.Ops[j]); err != nil { //nolint:gosec // at most the changes of a batch
+			if err := f.add(int32(i), &m.Ops[j]); err != nil {
 				f.drop()
 				return nil, err
 			}

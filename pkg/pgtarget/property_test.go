@@ -294,7 +294,6 @@ func (h *history) dump() (a, b string) {
 // way is one form in which a history is applied, with tables of its own.
 type way struct {
 	schema string
-	rig    *rig
 	apply  func(r *rig, h *history, cuts []int) error
 }
 

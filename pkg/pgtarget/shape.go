@@ -34,7 +34,6 @@ type target struct {
 	everyKey bool
 	// identityKey says that the key is GENERATED ALWAYS: an update cannot set it, only an insert.
 	identityKey bool
-	shapes      map[string]*shape
 }
 
 // shape is one statement, prepared once per connection.
@@ -103,9 +102,9 @@ type shapes struct {
 // get returns the statement of a target for an action that sets the given places.
 func (x *shapes) get(no int, t *target, act action, cols []int) *shape {
 	key := make([]byte, 0, 64)
-	key = append(key, byte(act), byte(no>>8), byte(no)) //nolint:gosec // a mapping has few targets
+	key = append(key, byte(act), byte(no>>8), byte(no))
 	for _, c := range cols {
-		key = append(key, byte(c>>8), byte(c)) //nolint:gosec // a table has at most 1600 columns
+		key = append(key, byte(c>>8), byte(c))
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
