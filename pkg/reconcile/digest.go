@@ -82,7 +82,7 @@ func HashOf(sum [16]byte) Hash {
 
 // Bucket is the bucket of a key by its canonical text; buckets is a power of two.
 func Bucket(key []byte, buckets int) int {
-	return int(HashText(key).Hi>>32) & (buckets - 1) //nolint:gosec // 32 bits
+	return int(HashText(key).Hi>>32) & (buckets - 1)
 }
 
 // The number of buckets of a table: about rowsPerBucket rows in each, within bounds that keep memory constant.

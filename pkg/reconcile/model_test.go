@@ -32,7 +32,7 @@ type world struct {
 	places  int
 	log     []*commit
 	xid     uint64
-	begun   []uint64 // transactions that have an id and have not committed
+	begun   []uint64    // transactions that have an id and have not committed
 	drifted map[int]int // key → value on the target, 0: no row
 }
 
@@ -162,11 +162,11 @@ func (w *world) round(u *Unit, touched *Touched, delivered int) int {
 	for ; delivered < len(w.log); delivered++ {
 		c := w.log[delivered]
 		for key := range c.changes {
-			touched.Add(0, keyText(key), SourceKey{Text: string(keyText(key))}, uint32(c.id)) //nolint:gosec // the low half
+			touched.Add(0, keyText(key), SourceKey{Text: string(keyText(key))}, uint32(c.id))
 		}
 	}
 	touched.Prune(floor)
-	u.Absorb(task, source, target, touched.View(0), change.Position{Epoch: 1, LSN: uint64(h)}) //nolint:gosec // small
+	u.Absorb(task, source, target, touched.View(0), change.Position{Epoch: 1, LSN: uint64(h)})
 	return delivered
 }
 
@@ -258,7 +258,7 @@ func (w *world) quietRound(u *Unit, touched *Touched, delivered int) int {
 	}
 	for ; delivered < len(w.log); delivered++ {
 		for key := range w.log[delivered].changes {
-			touched.Add(0, keyText(key), SourceKey{}, uint32(w.log[delivered].id)) //nolint:gosec // the low half
+			touched.Add(0, keyText(key), SourceKey{}, uint32(w.log[delivered].id))
 		}
 	}
 	touched.Prune(w.snapshot())

@@ -171,7 +171,7 @@ func (u *Unit) absorbWhole(source, target *Side, touched View) {
 		switch {
 		case u.open.Has(b) || source.Buckets[b] != target.Buckets[b]:
 			u.open.Set(b)
-			u.rows[b] = uint32(max(source.Buckets[b].Rows, target.Buckets[b].Rows, 1)) //nolint:gosec // far below 2^32
+			u.rows[b] = uint32(max(source.Buckets[b].Rows, target.Buckets[b].Rows, 1))
 		default:
 			u.compared += source.Buckets[b].Rows
 		}

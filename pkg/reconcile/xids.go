@@ -30,11 +30,11 @@ func (x *xids) add(xid uint32) {
 	x.overflow = true
 	latest := 0
 	for i, held := range x.list {
-		if int32(held-x.list[latest]) > 0 { //nolint:gosec // modulo 2^32 is meant
+		if int32(held-x.list[latest]) > 0 {
 			latest = i
 		}
 	}
-	if int32(xid-x.list[latest]) > 0 { //nolint:gosec // modulo 2^32 is meant
+	if int32(xid-x.list[latest]) > 0 {
 		x.list[latest] = xid
 	}
 }
@@ -51,5 +51,5 @@ func (x *xids) prune(floor chunk.Snapshot) {
 
 // before compares the low 32 bits of ids, modulo 2^32: all that are asked for lie within 2^31 of each other.
 func before(xid uint32, limit uint64) bool {
-	return int32(xid-uint32(limit)) < 0 //nolint:gosec // the low half is meant
+	return int32(xid-uint32(limit)) < 0
 }

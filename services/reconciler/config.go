@@ -63,7 +63,7 @@ func orElse[T comparable](v *T, otherwise T) {
 	}
 }
 
-// limits keep single statements from running away.
+// limits keep single statements from running away: a chunk takes seconds.
 func (c *Config) limits() pgdigest.Limits {
-	return pgdigest.Limits{Statement: c.Timeout, Lock: 10 * time.Second}
+	return pgdigest.Limits{Statement: min(c.Timeout, 5*time.Minute), Lock: 10 * time.Second}
 }

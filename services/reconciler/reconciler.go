@@ -132,9 +132,7 @@ func (r *Reconciler) compare(ctx context.Context, tables []table.Name) (Report, 
 	c := &Comparer{cfg: r.cfg, units: units, life: strings.ToLower(rand.Text()[:12])}
 	err = r.playOn(ctx, c)
 	report := c.report(started, time.Now())
-	switch {
-	case err == nil:
-	default:
+	if err != nil {
 		report.Reason = err.Error()
 	}
 	r.metrics.compared(report)

@@ -161,7 +161,7 @@ func (r Report) Write(w io.Writer) error {
 	if r.Reason != "" {
 		fmt.Fprintf(&b, "%s\n", r.Reason)
 	}
-	fmt.Fprintf(&b, "%s: %s after %.1f s, %d rounds\n", r.Migration, r.Verdict, r.Seconds, r.Rounds)
+	fmt.Fprintf(&b, "%s: %s after %.1f s, rounds: %d\n", r.Migration, r.Verdict, r.Seconds, r.Rounds)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -330,7 +330,7 @@ func (r *rig) traffic(clients int, statement func(*rand.Rand) string) func() int
 			r.t.Fatal(err)
 		}
 		wg.Go(func() {
-			defer conn.Close(context.Background()) //nolint:errcheck // a test's
+			defer conn.Close(context.Background())
 			random := rand.New(rand.NewSource(int64(i)))
 			pace := time.NewTicker(2 * time.Millisecond)
 			defer pace.Stop()
