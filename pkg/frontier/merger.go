@@ -99,7 +99,8 @@ func (m *Merger) Next() (Event[Message], bool, error) {
 		if f := rec.Frontier; f != nil && m.log.Valid(f) && !m.arrived(f) {
 			return Event[Message]{}, false, nil
 		}
-		m.todo = slices.Delete(m.todo, 0, 1)
+		m.todo[0] = Record{} // a backlog waits behind it: nothing is moved
+		m.todo = m.todo[1:]
 		event, ok, err := m.judge(rec)
 		if ok || err != nil {
 			return event, ok, err
