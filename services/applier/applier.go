@@ -38,6 +38,8 @@ type Deps struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
+	// Waiting, where it is not nil, is told what the applier waits for, and "" when it goes on.
+	Waiting func(why string)
 }
 
 const (

@@ -17,16 +17,29 @@ func (a *Applier) persist(ctx context.Context, what string, do func(ctx context.
 
 // persistUntil works under work, but no new attempt begins once run has ended.
 func (a *Applier) persistUntil(work, run context.Context, what string, do func(ctx context.Context) error) error {
+	waited := false
 	for pause := a.cfg.Retry; ; pause = min(2*pause, maxRetry) {
 		err := do(work)
+		if err == nil && waited {
+			a.waits("")
+		}
 		if err == nil || run.Err() != nil || fault.ClassOf(err) != fault.ClassTransient || errors.Is(err, pgtarget.ErrRewind) {
 			return err
 		}
+		waited = true
+		a.waits("for the target to " + what + ": " + err.Error())
 		a.deps.Metrics.retries.Inc()
 		a.deps.Log.Warn("waiting for the target", "step", what, "error", err.Error(), "again_in", pause.String())
 		if !sleep(run, pause) {
 			return run.Err()
 		}
+	}
+}
+
+// waits tells whoever shows the service's state; "" means that it goes on.
+func (a *Applier) waits(why string) {
+	if a.deps.Waiting != nil {
+		a.deps.Waiting(why)
 	}
 }
 

@@ -34,7 +34,7 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 		URL: string(w.spec.Target.Postgres), App: w.spec.Name.ApplicationName("applier"), Migration: string(w.spec.Name),
 		Owner: w.owner, Mode: pgtarget.Mode(w.stages), Fingerprint: p.mapping.Fingerprint(), Targets: p.mapping.Targets(),
 		AcceptMapping: w.choices.acceptMapping, Asker: asker,
-	}}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier})
+	}}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,17 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 	defer done()
 	status.Ready()
 	return a.Run(ctx, in)
+}
+
+// shown puts what a service waits for into its state.
+func shown(status *service.Status) func(string) {
+	return func(why string) {
+		if why == "" {
+			status.Ready()
+			return
+		}
+		status.Wait(why)
+	}
 }
 
 // applierSource opens what the applier reads behind a cursor.

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"segue/pkg/embedded"
+	"segue/pkg/historytest"
+	"segue/pkg/pgtest"
+)
+
+// TestPipelineHistories runs random histories through the whole product in this process, fused and staged, while connections
+// are cut and everything is stopped and started again, and holds both stores against the model (P1, P2, P4). The seed is printed on
+// failure; SEGUE_SEED runs one, SEGUE_HISTORIES sets how many.
+func TestPipelineHistories(t *testing.T) {
+	servers, err := embedded.Open(t.Context(), embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = servers.Close() })
+	for _, seed := range seeds(t) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			runHistory(t, servers.Addresses(), seed)
+		})
+	}
+}
+
+func seeds(t *testing.T) []uint64 {
+	if one := os.Getenv("SEGUE_SEED"); one != "" {
+		seed, err := strconv.ParseUint(one, 10, 64)
+		if err != nil {
+			t.Fatalf("SEGUE_SEED: %v", err)
+		}
+		return []uint64{seed}
+	}
+	n := 200
+	if s := os.Getenv("SEGUE_HISTORIES"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("SEGUE_HISTORIES: %v", err)
+		}
+	}
+	out := make([]uint64, n)
+	for i := range out {
+		out[i] = uint64(i)
+	}
+	return out
+}
+
+// story is one history with the pipeline that it goes through.
+type story struct {
+	t              *testing.T
+	rnd            *rand.Rand
+	history        *historytest.History
+	source, target *pgx.Conn
+	admin          *pgx.Conn
+	name           string
+	stages         string
+	env            map[string]string
+	log            lockedBuffer
+	cancel         context.CancelFunc
+	ended          chan int
+}
+
+func runHistory(t *testing.T, a embedded.Addresses, seed uint64) {
+	s := newStory(t, a, seed)
+	s.steps(s.rnd.IntN(30)) // rows that the load finds
+	s.start()
+	for range 2 + s.rnd.IntN(4) {
+		s.steps(5 + s.rnd.IntN(25))
+		s.trouble()
+	}
+	s.steps(5)
+	s.settle()
+	s.compare()
+	s.stop()
+}
+
+func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
+	s := &story{t: t, rnd: rand.New(rand.NewPCG(seed, 3)), history: historytest.New(seed), name: fmt.Sprintf("h%d", seed), stages: "fused"}
+	if seed%2 == 1 {
+		s.stages = "staged"
+	}
+	from, to := pgtest.Database(t), pgtest.Database(t)
+	s.source, s.target, s.admin = pgtest.Connect(t, from), pgtest.Connect(t, to), pgtest.Connect(t, to)
+	pgtest.Exec(t, s.source, historytest.Schema)
+	pgtest.Exec(t, s.target, historytest.Schema)
+	if s.rnd.IntN(3) == 0 {
+		for _, table := range historytest.Tables() {
+			pgtest.Exec(t, s.source, "ALTER TABLE "+table+" REPLICA IDENTITY FULL")
+		}
+	}
+	file := filepath.Join(t.TempDir(), "segue.yaml")
+	text := fmt.Sprintf("migration: %s\nsource: {postgres: %q}\ntarget: {postgres: %q}\nkafka: {partitions: %d}\ntables:\n  - from: public.*\n",
+		s.name, from, to, 1+s.rnd.IntN(3))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.env = map[string]string{
+		"SEGUE_CONFIG": file, "SEGUE_KAFKA_BROKERS": a.Brokers[0], "SEGUE_REGISTRY_URL": a.Registry, "SEGUE_LISTEN": "off", "SEGUE_STAGES": s.stages,
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+func (s *story) process() *process {
+	return &process{
+		stdout: &s.log, stderr: &s.log, readFile: os.ReadFile, executable: os.Executable, version: "test",
+		lookup: func(name string) (string, bool) { v, ok := s.env[name]; return v, ok },
+	}
+}
+
+func (s *story) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel, s.ended = cancel, make(chan int, 1)
+	go func() { s.ended <- s.process().run(ctx, []string{"run", "all"}) }()
+}
+
+func (s *story) stop() {
+	if s.cancel == nil {
+		return
+	}
+	s.cancel()
+	s.cancel = nil
+	if code := <-s.ended; code != exitFine {
+		s.fail("segue ended with exit code %d", code)
+	}
+}
+
+func (s *story) steps(n int) {
+	s.t.Helper()
+	for range n {
+		if err := s.history.Step(s.t.Context(), s.source); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// trouble cuts connections on either side, or stops everything and starts it again.
+func (s *story) trouble() {
+	const cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'segue%' AND datname = current_database()"
+	switch s.rnd.IntN(4) {
+	case 0:
+		pgtest.Exec(s.t, s.source, cut)
+	case 1:
+		pgtest.Exec(s.t, s.admin, cut)
+	case 2:
+		s.stop()
+		s.start()
+	default:
+	}
+}
+
+// settle waits until a last row is on the target and the load is over.
+func (s *story) settle() {
+	s.t.Helper()
+	ctx := s.t.Context()
+	pgtest.Exec(s.t, s.source, "CREATE TABLE IF NOT EXISTS marker ()") // a change of schema that concerns nobody
+	pgtest.Exec(s.t, s.source, "INSERT INTO public.parent VALUES (-1, 'the last', '')")
+	const seen = `SELECT EXISTS (SELECT FROM public.parent WHERE id = -1) AND EXISTS (SELECT FROM segue.progress WHERE loaded)`
+	deadline := time.Now().Add(2 * time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		var there bool
+		if err := s.target.QueryRow(ctx, seen).Scan(&there); err == nil && there {
+			return
+		}
+		select {
+		case code := <-s.ended:
+			s.ended <- code
+			s.fail("segue ended by itself with exit code %d", code)
+		default:
+		}
+		if time.Now().After(deadline) {
+			s.fail("the last row is not on the target after two minutes")
+		}
+	}
+}
+
+// compare holds each table on both servers against the model, and the target's foreign keys against what they were.
+func (s *story) compare() {
+	s.t.Helper()
+	ctx := s.t.Context()
+	for _, table := range historytest.Tables() {
+		want := s.history.Rows(table)
+		if table == "public.parent" {
+			want = append(want, "-1|the last|")
+			slices.Sort(want)
+		}
+		for _, store := range []struct {
+			name string
+			conn *pgx.Conn
+		}{{"source", s.source}, {"target", s.target}} {
+			got, err := historytest.Stored(ctx, store.conn, table)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				s.fail("%s on the %s has %d rows, the model %d:\n%s", table, store.name, len(got), len(want), difference(got, want))
+			}
+		}
+	}
+	var keys int
+	if err := s.target.QueryRow(ctx, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND connamespace = 'public'::regnamespace").Scan(&keys); err != nil || keys != 2 {
+		s.fail("%d validated foreign keys on the target, want 2: %v", keys, err)
+	}
+}
+
+func difference(got, want []string) string {
+	var out []string
+	for _, r := range got {
+		if _, ok := slices.BinarySearch(want, r); !ok {
+			out = append(out, "  there, not expected: "+r[:min(len(r), 60)])
+		}
+	}
+	for _, r := range want {
+		if _, ok := slices.BinarySearch(got, r); !ok {
+			out = append(out, "  expected, not there: "+r[:min(len(r), 60)])
+		}
+	}
+	return strings.Join(out[:min(len(out), 20)], "\n")
+}
+
+func (s *story) fail(format string, args ...any) {
+	s.t.Helper()
+	log := s.log.String()
+	s.t.Fatalf("seed %s (%s): %s\nlog:\n%s", s.name, s.stages, fmt.Sprintf(format, args...), log[max(0, len(log)-6000):])
+}
