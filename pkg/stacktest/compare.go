@@ -32,7 +32,7 @@ func (s *Stack) Compare(tb testing.TB, pairs []Pair) (rows int) {
 		if err != nil {
 			tb.Fatalf("%s: %v", p.Name, err)
 		}
-		if d := diff(want, got); d != "" {
+		if d := Diff(want, got); d != "" {
 			tb.Errorf("%s: source %d rows, target %d rows\n%s", p.Name, len(want), len(got), d)
 		}
 		rows += len(want)
@@ -56,8 +56,8 @@ func lines(ctx context.Context, conn *pgx.Conn, query string) ([]string, error) 
 	return out, nil
 }
 
-// diff shows the first lines that only one side has. Nothing: they are equal.
-func diff(want, got []string) string {
+// Diff shows the first lines that only one side has. Nothing: they are equal.
+func Diff(want, got []string) string {
 	count := map[string]int{}
 	for _, l := range want {
 		count[l]++

@@ -242,3 +242,53 @@ func tail(path string, lines int) string {
 	all := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+// Says waits until a service's log holds a text and returns the line.
+func (s *Stack) Says(tb testing.TB, name, text string, within time.Duration) (line string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), within)
+	defer cancel()
+	err := await(ctx, name+" to say "+text, func() (bool, error) {
+		log, err := s.Log(name)
+		for l := range strings.Lines(log) {
+			if strings.Contains(l, text) {
+				line = l
+				return true, nil
+			}
+		}
+		return false, err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return line
+}
+
+// Ended waits until a service has ended by itself, which must be with an error.
+func (s *Stack) Ended(tb testing.TB, name string, within time.Duration) {
+	tb.Helper()
+	svc, err := s.service(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	select {
+	case <-svc.process.ended:
+	case <-time.After(within):
+		tb.Fatalf("%s still runs after %s:\n%s", name, within, tail(svc.log, 20))
+	}
+	if code := svc.process.code(); code != 1 {
+		tb.Errorf("%s ended with %d, want 1:\n%s", name, code, tail(svc.log, 20))
+	}
+}
+
+// Revive starts the services again that have ended by themselves.
+func (s *Stack) Revive(tb testing.TB) {
+	tb.Helper()
+	for _, svc := range s.all() {
+		if svc.process != nil && !svc.process.running() {
+			svc.spent.add(svc.process.usage())
+			svc.process = nil
+			s.Start(tb, svc.name)
+		}
+	}
+}
