@@ -55,5 +55,5 @@ func backoff(fails int) time.Duration {
 	if fails < 7 {
 		d = min(d, 25*time.Millisecond<<fails)
 	}
-	return d - time.Duration(rand.Int64N(int64(d)/4)) //nolint:gosec // chance, not secrecy
+	return d - time.Duration(rand.Int64N(int64(d)/4))
 }

@@ -11,8 +11,8 @@ const leastFetch = 64 << 10
 
 func newFetchSize(ahead int) fetchSize {
 	return fetchSize{
-		now:    int32(min(max(ahead/32, leastFetch), 4<<20)), //nolint:gosec // bounded
-		most:   int32(min(max(ahead/4, leastFetch), 16<<20)), //nolint:gosec // bounded
+		now:    int32(min(max(ahead/32, leastFetch), 4<<20)),
+		most:   int32(min(max(ahead/4, leastFetch), 16<<20)),
 		target: max(ahead/4, 2*leastFetch),
 	}
 }
@@ -22,7 +22,7 @@ func (f *fetchSize) learn(got int) bool {
 	was := f.now
 	switch {
 	case got > f.target:
-		f.now = max(int32(int64(f.now)*int64(f.target)/int64(got)), leastFetch) //nolint:gosec // smaller than before
+		f.now = max(int32(int64(f.now)*int64(f.target)/int64(got)), leastFetch)
 	case got < f.target/2 && got > int(f.now)/2: // it was full, not all there was
 		f.now = min(2*f.now, f.most)
 	}

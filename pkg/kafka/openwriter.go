@@ -101,7 +101,7 @@ func (w *Writer) takeOver(ctx context.Context, upstream, own int64) error {
 	w.claim, w.resumed, w.book = claim, resumed, book
 	w.sent, w.flying, w.last, w.boundary, w.inner, w.full = 0, 0, mark{}, nil, nil, time.Now()
 	w.mu.Unlock()
-	ctx, w.unread = context.WithCancel(w.ctx) //nolint:gosec // cancelled by Reclaim and Close
+	ctx, w.unread = context.WithCancel(w.ctx)
 	w.reader.Go(func() { w.readBack(ctx, claim) })
 	return nil
 }

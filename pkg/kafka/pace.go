@@ -67,7 +67,7 @@ func (w *Writer) decide(now time.Time) {
 
 // much says whether the cut is overdue by what came since the last one.
 func (w *Writer) much(upto mark) bool {
-	return upto.seq-w.last.seq >= uint64(w.pace.Changes) || upto.bytes-w.last.bytes >= w.pace.Bytes //nolint:gosec // a small setting
+	return upto.seq-w.last.seq >= uint64(w.pace.Changes) || upto.bytes-w.last.bytes >= w.pace.Bytes
 }
 
 // enter makes an offer a cut.

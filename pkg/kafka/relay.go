@@ -79,7 +79,7 @@ func InputCursor(s *frontier.State) frontier.Cursor {
 	if s.Offset < 0 {
 		return frontier.Cursor{Offset: none, Incarnation: none}
 	}
-	return frontier.Cursor{Offset: int64(s.Confirm), Incarnation: none, At: s.At} //nolint:gosec // an offset as it was written
+	return frontier.Cursor{Offset: int64(s.Confirm), Incarnation: none, At: s.At}
 }
 
 // next waits for the input, but no longer than the writer can write.
@@ -128,7 +128,7 @@ func (r *Relay[T]) pass(ctx context.Context, event frontier.Event[T]) error {
 // cutOf carries over what the input's frontier says; the input is acknowledged by its offset.
 func cutOf(offset int64, f *frontier.Frontier) frontier.Cut {
 	return frontier.Cut{
-		At: f.At, Boundary: f.Boundary, Confirm: uint64(offset), Requests: f.Requests, //nolint:gosec // never negative
+		At: f.At, Boundary: f.Boundary, Confirm: uint64(offset), Requests: f.Requests,
 		Loads: f.Loads, Loaded: f.Loaded, Marks: f.Marks, Committed: f.Committed,
 	}
 }

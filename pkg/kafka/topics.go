@@ -7,9 +7,11 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/pkg/fault"
 )
@@ -41,21 +43,19 @@ func (a *Admin) EnsureTopics(ctx context.Context, topics []Topic) error {
 	if err != nil {
 		return err
 	}
-	var old []Topic
+	var missing []Topic
 	for _, t := range topics {
-		if _, ok := have[t.Name]; ok {
-			old = append(old, t)
-			continue
-		}
-		made, err := a.create(ctx, t)
-		if err != nil {
-			return err
-		}
-		if !made {
-			old = append(old, t)
+		if _, ok := have[t.Name]; !ok {
+			missing = append(missing, t)
 		}
 	}
-	findings, err := a.CheckTopics(ctx, old)
+	if err := a.create(ctx, missing); err != nil {
+		return err
+	}
+	if err := a.visible(ctx, names(missing)); err != nil {
+		return err
+	}
+	findings, err := a.CheckTopics(ctx, topics)
 	if err != nil {
 		return err
 	}
@@ -68,25 +68,76 @@ func (a *Admin) EnsureTopics(ctx context.Context, topics []Topic) error {
 	return errors.Join(refused...)
 }
 
-// create makes a topic and says whether it did; another process may be faster.
-func (a *Admin) create(ctx context.Context, t Topic) (bool, error) {
-	settings := make(map[string]*string)
+// createAtOnce bounds one request to the controller, which answers when all of it is made.
+const createAtOnce = 100
+
+// create makes topics. Another process may be faster: what is there then is checked like any other.
+func (a *Admin) create(ctx context.Context, topics []Topic) error {
+	for some := range slices.Chunk(topics, createAtOnce) {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.TimeoutMillis = 30_000
+		for _, t := range some {
+			req.Topics = append(req.Topics, t.request())
+		}
+		answer, err := req.RequestWith(ctx, a.client)
+		a.client.PurgeTopicsFromClient(names(some)...)
+		if err != nil {
+			return classify(fmt.Errorf("make topics: %w", err))
+		}
+		for _, t := range answer.Topics {
+			if err := kerr.ErrorForCode(t.ErrorCode); err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+				return classify(fmt.Errorf("make topic %s: %w", t.Topic, err))
+			}
+		}
+	}
+	return nil
+}
+
+// visible waits until the brokers know the new topics and each partition has a leader.
+func (a *Admin) visible(ctx context.Context, topics []string) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		have, err := a.list(ctx, topics)
+		if err != nil {
+			return err
+		}
+		if len(have) == len(topics) && led(have) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return classify(fmt.Errorf("wait for new topics: %d of %d are there: %w", len(have), len(topics), ctx.Err()))
+		case <-tick.C:
+		}
+	}
+}
+
+func led(topics kadm.TopicDetails) bool {
+	for _, t := range topics {
+		for _, p := range t.Partitions {
+			if p.Err != nil || p.Leader < 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (t Topic) request() kmsg.CreateTopicsRequestTopic {
+	r := kmsg.NewCreateTopicsRequestTopic()
+	r.Topic, r.NumPartitions, r.ReplicationFactor = t.Name, t.Partitions, orDefault(t.Replication, -1)
 	for k, v := range t.settings() {
-		settings[k] = &v
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = k, &v
+		r.Configs = append(r.Configs, c)
 	}
-	replication := t.Replication
-	if replication == 0 {
-		replication = -1
-	}
-	_, err := a.admin.CreateTopic(ctx, t.Partitions, replication, settings, t.Name)
-	a.client.PurgeTopicsFromClient(t.Name)
-	switch {
-	case errors.Is(err, kerr.TopicAlreadyExists):
-		return false, nil
-	case err != nil:
-		return false, classify(fmt.Errorf("make topic %s: %w", t.Name, err))
-	}
-	return true, nil
+	return r
 }
 
 // Finding is what CheckTopics has to say of a topic.

@@ -164,7 +164,7 @@ func (h *trimHop) note(rec frontier.Record, step time.Duration) {
 		return
 	}
 	h.places = append(h.places, place{
-		offset: rec.Offset, confirm: int64(f.Confirm), requests: f.Requests, written: f.Written, //nolint:gosec // an offset
+		offset: rec.Offset, confirm: int64(f.Confirm), requests: f.Requests, written: f.Written,
 	})
 }
 

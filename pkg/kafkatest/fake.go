@@ -40,8 +40,7 @@ func (c *Cluster) RefuseFetch(topic string, err *kerr.Error, n int) *kfake.Fault
 	return c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: err, Count: n})
 }
 
-// DropProduce cuts the connection of the next n produce requests: before the broker has seen them, or, when after is set, once it has
-// written the records and before it answers.
+// DropProduce cuts the connection of the next n produce requests, before the broker has seen them.
 func (c *Cluster) DropProduce(n int) {
 	c.ControlKey(kmsg.Produce.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 		if n--; n > 0 {

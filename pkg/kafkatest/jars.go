@@ -12,7 +12,7 @@ import (
 )
 
 // pom is the file, below the repository's root, that names the broker's jars.
-var pom = filepath.Join("deploy", "kafka", "pom.xml") //nolint:gochecknoglobals // a constant that Go cannot spell as one
+const pom = "deploy/kafka/pom.xml"
 
 // Root finds the repository's root: the nearest folder, from the working directory upwards, that holds the pom.
 func Root() (string, error) {
@@ -39,7 +39,7 @@ func Jars(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := os.ReadFile(filepath.Join(root, pom)) //nolint:gosec // the repository's own file
+	text, err := os.ReadFile(filepath.Join(root, pom))
 	if err != nil {
 		return "", fmt.Errorf("read the list of Kafka's jars: %w", err)
 	}
@@ -66,7 +66,7 @@ func fetch(ctx context.Context, pom, cache, jars string) error {
 		return fmt.Errorf("fetch Kafka's jars: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(part) }()
-	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+part) //nolint:gosec // fixed arguments
+	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+part)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("fetch Kafka's jars: mvn: %w\n%s", err, out)
 	}

@@ -179,7 +179,7 @@ func (s *Server) format(ctx context.Context) error {
 func (s *Server) command(ctx context.Context, heap string, args ...string) *exec.Cmd {
 	all := append([]string{heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-cp", filepath.Join(s.jars, "*"),
 		"-Dlog4j2.configurationFile=" + s.path("log4j2.properties")}, args...)
-	return exec.CommandContext(ctx, s.java, all...) //nolint:gosec // java from the PATH with our own settings
+	return exec.CommandContext(ctx, s.java, all...)
 }
 
 func (s *Server) path(parts ...string) string {
