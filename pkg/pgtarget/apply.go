@@ -26,20 +26,8 @@ func (t *Target) Apply(ctx context.Context, p *Plan) error {
 }
 
 func (t *Target) apply(ctx context.Context, p *Plan) error {
-	if !t.tx.open {
-		if err := t.prepareProgress(ctx); err != nil {
-			return err
-		}
-	}
-	open := savepointSQL
-	if !t.tx.open {
-		open = t.begin + "; " + savepointSQL
-	}
-	if err := t.exec(ctx, open); err != nil {
-		return err
-	}
+	r := &runner{t: t, ctx: ctx, changes: p.changes, opens: !t.tx.open, saves: true}
 	t.tx.open = true
-	r := &runner{t: t, ctx: ctx, changes: p.changes}
 	if t.direct(p) {
 		r.finish = t.finishing(p)
 	}
@@ -125,18 +113,6 @@ func (t *Target) committed(p *Plan) {
 	t.pending.commit(t.tx.arrived, t.tx.asked)
 	t.stats.Transactions++
 	t.tx = transaction{}
-}
-
-// prepareProgress prepares the one statement that every transaction needs.
-func (t *Target) prepareProgress(ctx context.Context) error {
-	if t.prepared[progressName] {
-		return nil
-	}
-	if _, err := t.conn.PgConn().Prepare(ctx, progressName, moveProgressSQL, nil); err != nil {
-		return err
-	}
-	t.prepared[progressName] = true
-	return nil
 }
 
 // dataError says that the rows are at fault, or their order: going smaller, or change by change, can help.

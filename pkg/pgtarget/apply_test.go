@@ -295,3 +295,13 @@ func TestKeysThatTradePlacesInOneStatement(t *testing.T) {
 	}
 	r.want("SELECT g FROM k ORDER BY id", "0 2 4 60")
 }
+
+func TestSettingsHoldWhateverTheSessionHas(t *testing.T) {
+	r := newRig(t, `CREATE TABLE d (id int PRIMARY KEY, d date, b bytea)`, "d")
+	if err := r.target.exec(t.Context(), "SET datestyle = 'German, DMY'", "SET lock_timeout = 0"); err != nil {
+		t.Fatal(err)
+	}
+	r.do(0, change.Insert, "", "1,03/04/2024,NULL") // the fourth of March, under the pinned settings
+	r.must()
+	r.want("SELECT to_char(d, 'YYYY-MM-DD') FROM d", "2024-03-04")
+}

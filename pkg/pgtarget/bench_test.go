@@ -115,9 +115,14 @@ func BenchmarkPrepare(b *testing.B) {
 // BenchmarkSmall is the latency of one small transaction.
 func BenchmarkSmall(b *testing.B) {
 	r := newRig(b, benchDDL, "customer")
+	backend := int(r.target.conn.PgConn().PID())
+	used := cpuTime(backend)
+	b.ReportAllocs()
+	b.ResetTimer()
 	for i := range b.N {
 		if err := r.apply(r.load(change.Insert, i*3, 3, 1)); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(cpuTime(backend)-used)/float64(b.N), "server-ns/tx")
 }

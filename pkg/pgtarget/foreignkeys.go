@@ -155,8 +155,9 @@ func alter(ctx context.Context, conn *pgx.Conn, what string, sql, whole []string
 		if err := postgres.Pin(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
-			return err
+		sql := append([]string{fmt.Sprintf("SET LOCAL lock_timeout = %d", lockTimeout.Milliseconds())}, sql...)
+		for _, name := range plannerSettings { // a validation joins whole tables
+			sql = append([]string{"SET LOCAL " + name + " TO DEFAULT"}, sql...)
 		}
 		for _, s := range sql {
 			if _, err := tx.Exec(ctx, s); err != nil {

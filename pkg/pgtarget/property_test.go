@@ -381,10 +381,8 @@ func serially(r *rig, h *history, cuts []int) error {
 	if err != nil {
 		return err
 	}
-	if err := t.prepareProgress(r.t.Context()); err != nil {
-		return err
-	}
-	if err := t.exec(r.t.Context(), t.begin, savepointSQL); err != nil {
+	begin := &runner{t: t, ctx: r.t.Context(), opens: true, saves: true}
+	if err := begin.run(nil); err != nil {
 		return err
 	}
 	t.tx.open = true

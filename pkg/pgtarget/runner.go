@@ -19,6 +19,8 @@ type runner struct {
 	t       *Target
 	ctx     context.Context //nolint:containedctx // lives for one call
 	changes []*change.Mapped
+	opens   bool     // the transaction begins with it
+	saves   bool     // a savepoint is set before the first statement
 	finish  [][]byte // the progress row's parameters, where the transaction is committed behind the last segment
 	missing []int32  // changes whose row was not found
 	failed  *shape   // of the statement that failed; nil: another one
@@ -39,19 +41,31 @@ func (r *runner) run(segments []segment) error {
 	if err := r.prepare(segments); err != nil {
 		return err
 	}
+	if r.opens {
+		r.fixed(beginName)
+		r.fixed(settingsName)
+		r.fixed(deferredName)
+	}
+	if r.saves {
+		r.fixed(savepointName)
+	}
 	for i := range segments {
 		if err := r.segment(&segments[i]); err != nil {
 			return err
 		}
 	}
 	if r.finish != nil {
-		p := r.pipeline()
-		p.SendQueryParams(immediateSQL, nil, nil, nil, nil)
-		p.SendQueryPrepared(progressName, r.finish, textFormats, textFormats)
-		p.SendQueryParams("COMMIT", nil, nil, nil, nil)
-		r.sent = append(r.sent, nil, nil, nil)
+		r.fixed(immediateName)
+		r.fixed(progressName, r.finish...)
+		r.fixed(commitName)
 	}
 	return r.sync()
+}
+
+// fixed sends one of the session's own statements.
+func (r *runner) fixed(name string, params ...[]byte) {
+	r.pipeline().SendQueryPrepared(name, params, textFormats, textFormats)
+	r.sent = append(r.sent, nil)
 }
 
 func (r *runner) segment(s *segment) error {

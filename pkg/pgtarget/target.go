@@ -51,7 +51,6 @@ type Target struct {
 	halver   *folder // of Apply
 	copying  *copying
 	buffers  buffers
-	begin    string // the statements that open a transaction
 	progress Progress
 	pending  pendingKeys
 	tx       transaction
@@ -77,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	_, _ = rand.Read(unique) // never fails
 	t := &Target{
 		cfg: cfg, owner: cfg.Owner + " " + hex.EncodeToString(unique),
-		shapes: &shapes{made: map[string]*shape{}}, begin: beginSQL(cfg.LockTimeout), copying: newCopying(),
+		shapes: &shapes{made: map[string]*shape{}}, copying: newCopying(),
 	}
 	if err := t.connect(ctx); err != nil {
 		return nil, err
@@ -90,9 +89,6 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 }
 
 func (t *Target) setUp(ctx context.Context) error {
-	if err := EnsureSchema(ctx, t.conn); err != nil {
-		return err
-	}
 	if err := t.own(ctx); err != nil {
 		return err
 	}
@@ -109,7 +105,13 @@ func (t *Target) connect(ctx context.Context) error {
 		return err
 	}
 	t.conn, t.prepared, t.tx = conn, map[string]bool{}, transaction{}
-	return nil
+	if err = EnsureSchema(ctx, conn); err == nil {
+		err = step("set up the session", t.startSession(ctx))
+	}
+	if err != nil {
+		t.Close()
+	}
+	return err
 }
 
 // resolve reads what the statements need to know of the target tables.

@@ -11,7 +11,6 @@ import (
 
 	"segue/pkg/change"
 	"segue/pkg/frontier"
-	"segue/pkg/postgres"
 )
 
 const (
@@ -28,21 +27,6 @@ type transaction struct {
 	arrived  []pendingKey // that end being pending with it
 }
 
-// beginSQL opens a transaction. Joins by nested loops over the key's index are what every statement here wants; a plan that
-// was made while the table was empty would scan it for ever.
-func beginSQL(lockTimeout time.Duration) string {
-	return strings.Join(append(append([]string{"BEGIN ISOLATION LEVEL READ COMMITTED"}, postgres.PinStatements()...),
-		"SET LOCAL lock_timeout = "+strconv.FormatInt(lockTimeout.Milliseconds(), 10),
-		"SET LOCAL synchronous_commit = off",
-		"SET LOCAL plan_cache_mode = force_generic_plan",
-		"SET LOCAL enable_seqscan = off",
-		"SET LOCAL enable_hashjoin = off",
-		"SET LOCAL enable_mergejoin = off",
-		"SET LOCAL jit = off",
-		"SET CONSTRAINTS ALL DEFERRED",
-	), "; ")
-}
-
 const (
 	savepointSQL = "SAVEPOINT segue"
 	rollbackSQL  = "ROLLBACK TO SAVEPOINT segue"
@@ -51,10 +35,8 @@ const (
 	deferredSQL  = "SET CONSTRAINTS ALL DEFERRED"
 )
 
-// progressName is the prepared statement that moves the row on. It must touch exactly one row, else it divides by zero:
-// so it may be sent together with the COMMIT behind it, which the server then skips.
-const progressName = "segue_progress"
-
+// moveProgressSQL moves the row on. It must touch exactly one row, else it divides by zero: so it may be sent together with
+// the COMMIT behind it, which the server then skips.
 const moveProgressSQL = `
 WITH moved AS (
 	UPDATE segue.progress SET epoch = $1::text::bigint, lsn = $2::text::pg_catalog.pg_lsn, seq = $3::text::bigint,

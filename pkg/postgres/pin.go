@@ -30,6 +30,9 @@ func pinned() map[string]string {
 	}
 }
 
+// Pinned returns the settings by name, for a session that makes sure of them by a statement of its own.
+func Pinned() map[string]string { return pinned() }
+
 // PinSQL is the text of what Pin sends: several SET LOCAL statements, for the simple protocol. They are SET and not
 // set_config, because a SELECT would take a REPEATABLE READ transaction's snapshot before its locks.
 func PinSQL() string { return strings.Join(PinStatements(), "; ") }

@@ -1,0 +1,78 @@
+package pgtarget
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"segue/pkg/postgres"
+)
+
+// The session's own statements, prepared once per connection: setting some twenty settings anew costs the server more
+// than a small transaction itself.
+const (
+	beginName     = "segue_begin"
+	settingsName  = "segue_settings"
+	deferredName  = "segue_deferred"
+	savepointName = "segue_savepoint"
+	immediateName = "segue_immediate"
+	progressName  = "segue_progress"
+	commitName    = "segue_commit"
+)
+
+// settings is what every transaction here runs under. Joins by nested loops over the key's index are what each statement
+// wants: a plan that was made while the table was empty would scan it for ever.
+func (t *Target) settings() map[string]string {
+	s := postgres.Pinned()
+	s["lock_timeout"] = strconv.FormatInt(t.cfg.LockTimeout.Milliseconds(), 10)
+	s["synchronous_commit"] = "off" // progress is lost together with the rows, and Kafka has both
+	s["plan_cache_mode"] = "force_generic_plan"
+	s["jit"] = "off"
+	for _, name := range plannerSettings {
+		s[name] = "off"
+	}
+	return s
+}
+
+// plannerSettings are given back to statements that read whole tables.
+var plannerSettings = []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
+
+// startSession puts the settings in force for the session, and prepares the statement that makes sure of them inside each
+// transaction: a pooler may have changed the backend, or somebody the session.
+func (t *Target) startSession(ctx context.Context) error {
+	settings := t.settings()
+	names := slices.Sorted(maps.Keys(settings))
+	var set, rows []string
+	for _, name := range names {
+		set = append(set, "SET "+name+" = "+literal(settings[name]))
+	}
+	if err := t.exec(ctx, set...); err != nil {
+		return err
+	}
+	for _, name := range names {
+		var shown string
+		if err := t.conn.QueryRow(ctx, "SELECT pg_catalog.current_setting($1)", name).Scan(&shown); err != nil {
+			return err
+		}
+		rows = append(rows, fmt.Sprintf("(%s, %s, %s)", literal(name), literal(settings[name]), literal(shown)))
+	}
+	fixed := []struct{ name, sql string }{
+		{beginName, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+		{settingsName, "SELECT pg_catalog.set_config(s.name, s.value, true) FROM (VALUES " + strings.Join(rows, ", ") +
+			") AS s (name, value, shown) WHERE pg_catalog.current_setting(s.name) <> s.shown"},
+		{deferredName, deferredSQL},
+		{savepointName, savepointSQL},
+		{immediateName, immediateSQL},
+		{progressName, moveProgressSQL},
+		{commitName, "COMMIT"},
+	}
+	for _, f := range fixed {
+		if _, err := t.conn.PgConn().Prepare(ctx, f.name, f.sql, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
