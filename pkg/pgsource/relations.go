@@ -68,8 +68,8 @@ func (p *placed) match() {
 	p.straight = len(p.place) == len(p.table.Columns)
 	for i, c := range p.relation.Columns {
 		at := p.table.Column(c.Name)
-		if at >= 0 && p.table.Columns[at].Generated {
-			at = -1 // a target computes its own
+		if at >= 0 && p.table.Columns[at].Generated && !p.table.IsKey(at) {
+			at = -1 // a target computes its own, and older servers do not send it
 		}
 		p.place[i] = at
 		p.straight = p.straight && at == i

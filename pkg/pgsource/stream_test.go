@@ -98,19 +98,6 @@ func TestPartitionsArriveAsTheirRoot(t *testing.T) {
 		"begin", "delete p was(1,~)", "insert p is(12,a)", "commit", "begin", "delete p was(11,~)", "commit")
 }
 
-// A leaf whose old rows would be called whole although they hold the key alone is refused.
-func TestPartitionsNeedTheIdentityOfTheirRoot(t *testing.T) {
-	s := newSource(t, `CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)`, "p")
-	s.exec(`ALTER TABLE p REPLICA IDENTITY FULL`)
-	if _, err := pgsource.Ensure(t.Context(), s.conn, s.setup); err == nil || !strings.Contains(err.Error(), "public.p1") {
-		t.Errorf("Ensure: %v", err)
-	}
-	s.exec(`ALTER TABLE p1 REPLICA IDENTITY FULL`)
-	if _, err := pgsource.Ensure(t.Context(), s.conn, s.setup); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestInheritanceChildrenAreTheirOwn(t *testing.T) {
 	s := newSource(t, `CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (x int) INHERITS (parent)`, "parent")
 	s.exec(`INSERT INTO child VALUES (1, 1)`, `INSERT INTO parent VALUES (2)`)
