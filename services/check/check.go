@@ -29,6 +29,8 @@ type Finding struct {
 	Object   string   `json:"object"` // what it is about: "source", "source public.orders", "segue.yaml:12:5", "topic shop.requests"
 	Text     string   `json:"text"`
 	Mend     string   `json:"mend,omitempty"` // the SQL, the command or the line that mends it
+	// Passing says that the cause may be gone at the next look: a connection that was lost, a server that starts.
+	Passing bool `json:"passing,omitempty"`
 }
 
 // Config says what to look at. A nil Kafka means that the embedded services are used.
@@ -76,6 +78,7 @@ func (r *report) failure(object string, err error) {
 		return
 	}
 	r.error(object, err.Error(), fault.HintOf(err))
+	r.found[len(r.found)-1].Passing = fault.ClassOf(err) == fault.ClassTransient
 }
 
 // Errors counts the findings that keep a migration from starting.

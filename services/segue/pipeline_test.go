@@ -77,6 +77,9 @@ func runHistory(t *testing.T, a embedded.Addresses, seed uint64) {
 	s := newStory(t, a, seed)
 	s.steps(s.rnd.IntN(30)) // rows that the load finds
 	s.start()
+	if s.rnd.IntN(3) > 0 {
+		s.await("something is applied", "SELECT EXISTS (SELECT FROM segue.progress WHERE NOT epoch = 0)")
+	}
 	for range 2 + s.rnd.IntN(4) {
 		s.steps(5 + s.rnd.IntN(25))
 		s.trouble()
@@ -165,16 +168,20 @@ func (s *story) trouble() {
 // settle waits until a last row is on the target and the load is over.
 func (s *story) settle() {
 	s.t.Helper()
-	ctx := s.t.Context()
-	pgtest.Exec(s.t, s.source, "CREATE TABLE IF NOT EXISTS marker ()") // a change of schema that concerns nobody
 	pgtest.Exec(s.t, s.source, "INSERT INTO public.parent VALUES (-1, 'the last', '')")
-	const seen = `SELECT EXISTS (SELECT FROM public.parent WHERE id = -1) AND EXISTS (SELECT FROM segue.progress WHERE loaded)`
+	s.await("the last row is on the target and the load is over",
+		`SELECT EXISTS (SELECT FROM public.parent WHERE id = -1) AND EXISTS (SELECT FROM segue.progress WHERE loaded)`)
+}
+
+// await asks the target until it says yes.
+func (s *story) await(what, sql string) {
+	s.t.Helper()
 	deadline := time.Now().Add(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
-		var there bool
-		if err := s.target.QueryRow(ctx, seen).Scan(&there); err == nil && there {
+		var yes bool
+		if err := s.target.QueryRow(s.t.Context(), sql).Scan(&yes); err == nil && yes {
 			return
 		}
 		select {
@@ -184,7 +191,7 @@ func (s *story) settle() {
 		default:
 		}
 		if time.Now().After(deadline) {
-			s.fail("the last row is not on the target after two minutes")
+			s.fail("after two minutes not yet: %s", what)
 		}
 	}
 }

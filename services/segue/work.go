@@ -156,20 +156,29 @@ func readPlan(ctx context.Context, spec *migration.Spec) (*plan, error) {
 // essentials looks at both databases before a migration touches them for the first time.
 func essentials(ctx context.Context, spec *migration.Spec) error {
 	found := check.Run(ctx, check.Config{Spec: spec})
+	if err := ctx.Err(); err != nil {
+		return err // it was stopped: what could not be looked at is no finding
+	}
 	n := check.Errors(found)
 	if n == 0 {
 		return nil
 	}
 	var b strings.Builder
+	passing := true
 	for _, f := range found {
 		if f.Severity == check.Error {
+			passing = passing && f.Passing
 			fmt.Fprintf(&b, "\n%s: %s", f.Object, f.Text)
 			if f.Mend != "" {
 				fmt.Fprintf(&b, "\n  → %s", f.Mend)
 			}
 		}
 	}
-	return fault.Fatal(fmt.Errorf("%s before the first start:%s", count(n, "finding"), b.String()), "segue check shows all of them")
+	err := fmt.Errorf("%s before the first start:%s", count(n, "finding"), b.String())
+	if passing {
+		return fault.Transient(err)
+	}
+	return fault.Fatal(err, "segue check shows all of them")
 }
 
 func closeConn(ctx context.Context, c *pgx.Conn) { _ = c.Close(context.WithoutCancel(ctx)) }
