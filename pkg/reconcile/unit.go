@@ -108,6 +108,9 @@ const (
 // Done says that every row was compared.
 func (u *Unit) Done() bool { return u.begun && u.open.Empty() && len(u.wanted) == 0 }
 
+// Begun says that some of the unit was compared.
+func (u *Unit) Begun() bool { return u.begun }
+
 // Next is the unit's task in the next round, and about how many bytes its answers take. Not for a unit that is done.
 func (u *Unit) Next() (Task, int) {
 	t := Task{Buckets: u.buckets}
@@ -159,6 +162,9 @@ func (u *Unit) Absorb(t Task, source, target *Side, touched View, h change.Posit
 		u.absorbList(t, source, target, touched)
 	case Keys:
 		u.absorbKeys(t, source, target, touched)
+	}
+	if u.Done() {
+		u.open, u.rows = nil, nil // a large table is compared as many units: what is done keeps nothing
 	}
 }
 

@@ -82,7 +82,7 @@ func (u *Unit) Result() Result {
 		Coverage: 100, From: u.from, To: u.to, Rounds: u.rounds, Drift: u.drift,
 	}
 	if !u.Done() {
-		r.Coverage = coverage(r.Compared, r.Left)
+		r.Coverage = Coverage(r.Compared, r.Left, false)
 		if r.Reason == "" {
 			r.Reason = "not all rows were compared"
 		}
@@ -96,8 +96,11 @@ func (u *Unit) Result() Result {
 	return r
 }
 
-// coverage is rounded down, so that 100 is never shown while a row is left.
-func coverage(compared, left int64) float64 {
+// Coverage is the percentage of rows that were compared. It is rounded down, so that 100 is never shown while a row is left.
+func Coverage(compared, left int64, all bool) float64 {
+	if all {
+		return 100
+	}
 	if compared+left == 0 {
 		return 0
 	}

@@ -53,6 +53,7 @@ type Comparer struct {
 	snapshots Snapshots
 	books     Bookkeeping
 	follower  *follower
+	prepared  bool
 	control   control
 
 	sources, targets, converts   []*pgx.Conn // one per worker
@@ -108,7 +109,7 @@ func (c *Comparer) run(ctx context.Context) error {
 	return fault.Transient(errors.New("the time is over"))
 }
 
-// begin learns what does not change: the servers' dialects, x0, the sizes of tables.
+// begin learns what does not change: the servers' dialects, and x0.
 func (c *Comparer) begin(ctx context.Context) (err error) {
 	if c.sourceDialect, err = pgdigest.Inspect(ctx, c.sources[0]); err != nil {
 		return err
@@ -119,14 +120,6 @@ func (c *Comparer) begin(ctx context.Context) (err error) {
 	// The stream is followed from a frontier that was there before: see package reconcile.
 	if c.x0, err = pgdigest.Transaction(ctx, c.sources[0]); err != nil {
 		return err
-	}
-	for _, u := range c.units {
-		if err := c.measure(ctx, u); err != nil {
-			return err
-		}
-		if u.state == nil {
-			u.state = reconcile.NewUnit(u.estimate())
-		}
 	}
 	return nil
 }
@@ -142,24 +135,31 @@ func (c *Comparer) measure(ctx context.Context, u *unit) (err error) {
 	return err
 }
 
-// choose gives tasks to units until the memory of a round is used up, going on where the last round ended.
+// choose gives tasks to units until the memory of a round is used up: first to those that have begun, then to others, each time
+// going on where the last round ended. Of segments only so many are read at once as there are workers, to keep the round short.
 func (c *Comparer) choose() []*assignment {
 	var round []*assignment
-	used := 0
-	for range c.units {
-		u := c.units[c.next%len(c.units)]
-		if u.failed != "" || u.state.Done() {
-			c.next++
-			continue
+	used, segments := 0, 0
+	for _, begun := range []bool{true, false} {
+		for i := range c.units {
+			u := c.units[(c.next+i)%len(c.units)]
+			if u.failed != "" || u.state.Done() || u.state.Begun() != begun {
+				continue
+			}
+			task, cost := u.state.Next()
+			scan := u.span != nil && task.Mode != reconcile.Keys
+			if len(round) > 0 && used+cost > c.cfg.Memory || scan && segments >= c.cfg.Workers {
+				continue
+			}
+			if scan {
+				segments++
+			}
+			used += cost
+			round = append(round, &assignment{unit: u, task: task, source: reconcile.NewSide(task), target: reconcile.NewSide(task)})
 		}
-		task, cost := u.state.Next()
-		// Every worker holds an answer of its own until it is merged.
-		if len(round) > 0 && used+cost > c.cfg.Memory {
-			break
-		}
-		used += cost
-		round = append(round, &assignment{unit: u, task: task, source: reconcile.NewSide(task), target: reconcile.NewSide(task)})
-		c.next++
+	}
+	if len(round) > 0 {
+		c.next = round[len(round)-1].unit.index + 1
 	}
 	return round
 }

@@ -33,6 +33,8 @@ type Config struct {
 	Rest time.Duration
 	// Memory bounds the answers that a round holds; zero: 64 MiB. Touched bounds the keys followed per table; zero: 100 000.
 	Memory, Touched int
+	// SegmentRows is how many rows of a large table are compared at once, where its key allows that; zero: a million.
+	SegmentRows int64
 	// SnapshotWait is how long a round waits for its watermark to reach the target; zero: a minute.
 	SnapshotWait time.Duration
 }
@@ -53,6 +55,7 @@ func (c *Config) defaults() {
 	orElse(&c.ChunkBytes, 64<<20)
 	orElse(&c.Memory, 64<<20)
 	orElse(&c.Touched, 100_000)
+	orElse(&c.SegmentRows, 1_000_000)
 	orElse(&c.SnapshotWait, time.Minute)
 }
 

@@ -51,7 +51,7 @@ func TestP7_ACommitThatIsNotVisibleYetIsNoDrift(t *testing.T) {
 	// The comparison has begun, and turns its rounds, before the commit that is held.
 	r.unloaded.Store(true)
 	rounds := make(chan Report, 1)
-	rec := r.reconciler(Config{Timeout: 15 * time.Second})
+	rec := r.reconciler(Config{Timeout: 8 * time.Second})
 	go func() {
 		report, err := rec.Compare(context.Background())
 		if err != nil {

@@ -164,17 +164,19 @@ const (
 
 // play opens what a comparison needs and runs it.
 func (r *Reconciler) play(ctx context.Context, c *Comparer) error {
+	name := r.cfg.Spec.Name
+	defer c.close()
+	if err := c.connect(ctx, string(r.cfg.Spec.Source.Postgres), string(r.cfg.Spec.Target.Postgres)); err != nil {
+		return err
+	}
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
 	stream, closeStream, err := r.follow(ctx)
 	if err != nil {
 		return err
 	}
 	defer closeStream()
-	name := r.cfg.Spec.Name
-	if err := c.connect(ctx, string(r.cfg.Spec.Source.Postgres), string(r.cfg.Spec.Target.Postgres)); err != nil {
-		c.close()
-		return err
-	}
-	defer c.close()
 	c.marks = &sourceMarks{conn: c.control.source, prefix: name.MarkPrefix(), life: c.life}
 	c.snapshots = &targetSnapshots{conn: c.control.target, migration: string(name)}
 	c.books = &targetBooks{migration: string(name)}

@@ -1,12 +1,14 @@
 package reconciler
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"segue/pkg/change"
 	"segue/pkg/reconcile"
 )
 
@@ -70,15 +72,54 @@ func (e Example) String() string {
 // report tells what is known now.
 func (c *Comparer) report(started, now time.Time) Report {
 	r := Report{Migration: string(c.cfg.Spec.Name), Started: started.UTC(), Seconds: now.Sub(started).Seconds(), Rounds: c.rounds, Lost: c.lost}
-	var verdicts []reconcile.Verdict
 	for _, u := range c.units {
 		t := u.report()
 		t.Seconds = u.seconds(started, now)
+		if last := len(r.Tables) - 1; last >= 0 && r.Tables[last].Table == t.Table {
+			r.Tables[last].join(t)
+			continue
+		}
 		r.Tables = append(r.Tables, t)
+	}
+	var verdicts []reconcile.Verdict
+	for _, t := range r.Tables {
 		verdicts = append(verdicts, t.Verdict)
 	}
 	r.Verdict = reconcile.Overall(verdicts)
 	return r
+}
+
+// maxExamples bounds a table's examples.
+const maxExamples = 20
+
+// join adds another segment of the same table.
+func (t *TableReport) join(o TableReport) {
+	t.Verdict = reconcile.Overall([]reconcile.Verdict{t.Verdict, o.Verdict})
+	if t.Reason == "" {
+		t.Reason = o.Reason
+	}
+	t.Rows, t.Left = t.Rows+o.Rows, t.Left+o.Left
+	t.Coverage = reconcile.Coverage(t.Rows, t.Left, t.Coverage == 100 && o.Coverage == 100)
+	t.From, t.To = earlier(t.From, o.From), later(t.To, o.To)
+	t.Rounds, t.Seconds = t.Rounds+o.Rounds, max(t.Seconds, o.Seconds)
+	t.Missing, t.Extra, t.Different, t.Doubled = t.Missing+o.Missing, t.Extra+o.Extra, t.Different+o.Different, t.Doubled+o.Doubled
+	t.Examples = append(t.Examples, o.Examples[:min(len(o.Examples), maxExamples-len(t.Examples))]...)
+}
+
+func earlier(a, b string) string {
+	p, err1 := change.ParsePosition(a)
+	q, err2 := change.ParsePosition(b)
+	if err1 != nil || err2 == nil && q.Before(p) {
+		return b
+	}
+	return a
+}
+
+func later(a, b string) string {
+	if a == "" || b == "" || earlier(a, b) == a {
+		return cmp.Or(b, a)
+	}
+	return a
 }
 
 func (u *unit) seconds(started, now time.Time) float64 {

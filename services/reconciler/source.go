@@ -37,6 +37,10 @@ func (c *Comparer) sourceJobs(a *assignment) ([]job, error) {
 			}
 			continue
 		}
+		if s := a.unit.span; s != nil {
+			jobs = append(jobs, job{a.unit, f, f.heaps, pgdigest.Within(f.source, f.key[0], s.low, s.high)})
+			continue
+		}
 		size := c.cfg.ChunkBytes
 		if !f.pure {
 			size /= 8
@@ -62,6 +66,10 @@ func (c *Comparer) targetJobs(a *assignment) ([]job, error) {
 			by[i] = a.unit.shape.Columns[k]
 		}
 		return []job{{a.unit, nil, a.unit.heaps, pgdigest.ByKey(a.unit.shape.Table, by, keys)}}, nil
+	}
+	if s := a.unit.span; s != nil {
+		shape := a.unit.shape
+		return []job{{a.unit, nil, a.unit.heaps, pgdigest.Within(shape.Table, shape.Columns[shape.Key[0]], s.low, s.high)}}, nil
 	}
 	var jobs []job
 	for _, h := range a.unit.heaps {

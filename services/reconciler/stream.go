@@ -30,9 +30,9 @@ type follower struct {
 	moved   chan struct{} // closed and made anew when marks or err change
 }
 
-// feed is a unit that a source table feeds.
+// feed is what a source table feeds through one rule: a unit, or the segments of one table in their order.
 type feed struct {
-	unit   *unit
+	units  []*unit
 	feeder *feeder
 }
 
@@ -46,7 +46,13 @@ func newFollower(source frontier.Source[change.Change], units []*unit, convert *
 	}
 	for _, u := range units {
 		for _, feeder := range u.feeders {
-			f.feeds[feeder.source.Name] = append(f.feeds[feeder.source.Name], feed{u, feeder})
+			feeds := f.feeds[feeder.source.Name]
+			i := slices.IndexFunc(feeds, func(known feed) bool { return known.feeder == feeder })
+			if i < 0 {
+				i, feeds = len(feeds), append(feeds, feed{feeder: feeder})
+			}
+			feeds[i].units = append(feeds[i].units, u)
+			f.feeds[feeder.source.Name] = feeds
 		}
 	}
 	return f
@@ -166,12 +172,14 @@ func (f *follower) convertKeys(ctx context.Context, all []noted) error {
 
 func (n *noted) add(t *reconcile.Touched) {
 	if len(n.keys) == 0 {
-		t.AddAll(n.to.unit.index, n.xid)
+		for _, u := range n.to.units {
+			t.AddAll(u.index, n.xid)
+		}
 	}
 	for _, key := range n.keys {
 		text := reconcile.AppendCanonical(nil, key)
 		for _, source := range n.sources {
-			t.Add(n.to.unit.index, text, source, n.xid)
+			t.Add(find(n.to.units, key).index, text, source, n.xid)
 		}
 	}
 }

@@ -18,12 +18,18 @@ import (
 type unit struct {
 	index   int
 	shape   pgdigest.Shape // of the target
+	span    *span          // which of its rows; nil: all
 	feeders []*feeder
 	state   *reconcile.Unit
 	heaps   []pgdigest.Heap // of the target
 	failed  string          // why it cannot be compared at all
 	// finished is when the last row was compared; zero: not yet.
 	finished time.Time
+}
+
+// leading is the target key's first column.
+func (u *unit) leading() *table.Column {
+	return &u.shape.Table.Columns[u.shape.Columns[u.shape.Key[0]]]
 }
 
 // feeder is one source table that feeds a unit, through one rule.
