@@ -30,6 +30,9 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 	}
 	defer asker.to.Close()
 	status.Wait("for the target")
+	if err := w.settleMode(ctx, p); err != nil {
+		return err
+	}
 	a, err := applier.Open(ctx, applier.Config{Target: pgtarget.Config{
 		URL: string(w.spec.Target.Postgres), App: w.spec.Name.ApplicationName("applier"), Migration: string(w.spec.Name),
 		Owner: w.owner, Mode: pgtarget.Mode(w.stages), Fingerprint: p.mapping.Fingerprint(), Targets: p.mapping.Targets(),

@@ -55,14 +55,12 @@ func (w *work) newReader(p *plan, status *service.Status) *reader.Reader {
 }
 
 func (w *work) rawWriter(ctx context.Context, p *plan, lanes []frontier.Lane) (*kafka.Writer, error) {
-	codec, err := w.frontiers(ctx, stageReader)
+	c, err := w.writerConfig(ctx, p, stageReader)
 	if err != nil {
 		return nil, err
 	}
-	return kafka.OpenWriter(ctx, kafka.WriterConfig{
-		Kafka: w.servers.kafka, Stage: stageReader, Owner: w.owner, Fingerprint: p.mapping.Fingerprint(), Upstream: upstreamNone,
-		FrontierTopic: w.spec.Name.FrontierTopic(stageReader), LaneTopic: w.laneTopic(stageReader), Lanes: lanes, Codec: codec,
-	})
+	c.Lanes, c.Upstream = lanes, upstreamNone
+	return kafka.OpenWriter(ctx, c)
 }
 
 // encoders compiles the raw codecs for the shapes that the reader's stream starts with.

@@ -67,19 +67,19 @@ type hopping struct {
 }
 
 func (w *work) relay(ctx context.Context, p *plan, h hopping) error {
+	if err := w.staged(ctx); err != nil {
+		return err
+	}
 	codecs, err := w.mappedCodecs(ctx, p, h.topic)
 	if err != nil {
 		return err
 	}
-	frontiers, err := w.frontiers(ctx, h.stage)
+	out, err := w.writerConfig(ctx, p, h.stage)
 	if err != nil {
 		return err
 	}
 	return kafka.NewRelay(kafka.RelayConfig[change.Mapped]{
-		Writer: kafka.WriterConfig{
-			Kafka: w.servers.kafka, Stage: h.stage, Owner: w.owner, Fingerprint: p.mapping.Fingerprint(),
-			FrontierTopic: w.spec.Name.FrontierTopic(h.stage), LaneTopic: w.laneTopic(h.stage), Lanes: p.lanes, Codec: frontiers,
-		},
+		Writer: out,
 		Input:  w.spec.Name.FrontierTopic(h.input),
 		Open:   h.open,
 		Encode: func(c *change.Mapped) (kafka.Encoded, error) { return encode(codecs, c, h.lane) },
@@ -101,4 +101,22 @@ func encode(codecs map[table.Name]*wire.Mapped, c *change.Mapped, lane func() (i
 	}
 	e.Value, err = codec.AppendValue(nil, c)
 	return e, err
+}
+
+// writerConfig is how a stage writes to its own topics.
+func (w *work) writerConfig(ctx context.Context, p *plan, stage string) (kafka.WriterConfig, error) {
+	codec, err := w.frontiers(ctx, stage)
+	return kafka.WriterConfig{
+		Kafka: w.servers.kafka, Stage: stage, Owner: w.owner, Fingerprint: p.mapping.Fingerprint(),
+		FrontierTopic: w.spec.Name.FrontierTopic(stage), LaneTopic: w.laneTopic(stage), Lanes: p.lanes, Codec: codec,
+	}, err
+}
+
+func (w *work) openWriter(ctx context.Context, p *plan, stage string, upstream int64) (*kafka.Writer, error) {
+	c, err := w.writerConfig(ctx, p, stage)
+	if err != nil {
+		return nil, err
+	}
+	c.Upstream = upstream
+	return kafka.OpenWriter(ctx, c)
 }

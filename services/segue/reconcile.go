@@ -103,10 +103,17 @@ func (p *process) compare(ctx context.Context, r *reconciler.Reconciler, wait bo
 	if !wait {
 		return r.Compare(ctx)
 	}
+	told := -tellAgain.Seconds()
 	return r.CompareUntilPass(ctx, func(so reconciler.Report) {
-		_, _ = fmt.Fprintf(p.stderr, "%s after %.0f s; comparing again\n", so.Verdict, so.Seconds)
+		if so.Seconds-told >= tellAgain.Seconds() {
+			told = so.Seconds
+			_, _ = fmt.Fprintf(p.stderr, "%s after %.0f s; comparing again\n", so.Verdict, so.Seconds)
+		}
 	})
 }
+
+// tellAgain is how often a comparison that waits says that it does.
+const tellAgain = 10 * time.Second
 
 // verdict is the exit code.
 func verdict(v reconcile.Verdict) error {
