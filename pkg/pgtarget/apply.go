@@ -66,7 +66,10 @@ func (t *Target) direct(p *Plan) bool {
 
 // finish asks for what is missing, and commits at a boundary.
 func (t *Target) finish(ctx context.Context, p *Plan, missing []int32) error {
-	asked := t.toAsk(p.changes, missing)
+	asked, err := t.toAsk(p.changes, missing)
+	if err != nil {
+		return err
+	}
 	arrived := t.pending.arrivals(p.changes)
 	if err := t.ask(ctx, asked); err != nil {
 		return err

@@ -70,6 +70,11 @@ func TestValuesKeepTheirText(t *testing.T) {
 	r.add(change.Mapped{SourceOp: change.Read, Source: r.source(0), Ops: []change.RowOp{{Op: change.Read, Row: append(change.Row{change.String("1.00")}, values[2][1:]...)}}})
 	r.must()
 	r.want("SELECT id::text FROM v WHERE id = 1", "1.00")
+	// So a delete of the one comes before an insert of the other, whatever their texts.
+	r.add(change.Mapped{SourceOp: change.Delete, Source: r.source(0), Ops: []change.RowOp{{Op: change.Delete, Key: row("1.00")}}})
+	r.add(change.Mapped{SourceOp: change.Insert, Source: r.source(0), Ops: []change.RowOp{{Op: change.Insert, Row: append(change.Row{change.String("1.000")}, values[1][1:]...)}}})
+	r.must()
+	r.want("SELECT id::text, n::text FROM v WHERE id = 1", "1.000,1234.50")
 }
 
 func TestTooLongValueStopsWithItsNameAndNotItsValue(t *testing.T) {
@@ -304,4 +309,42 @@ func TestSettingsHoldWhateverTheSessionHas(t *testing.T) {
 	r.do(0, change.Insert, "", "1,03/04/2024,NULL") // the fourth of March, under the pinned settings
 	r.must()
 	r.want("SELECT to_char(d, 'YYYY-MM-DD') FROM d", "2024-03-04")
+}
+
+func TestOneHugeTransactionIsHalvedInside(t *testing.T) {
+	r := newRig(t, itemDDL, "item")
+	for i := range 2000 {
+		r.do(0, change.Insert, "", fmt.Sprintf("%d,n%d,x,1", i, i))
+	}
+	r.must()
+	for i := range 2000 { // one source transaction, with one hand-over of a unique value in it
+		r.do(0, change.Update, "", fmt.Sprintf("%d,n%d,y,2", i, i))
+		if i == 1999 {
+			r.do(0, change.Update, "", "7,tmp,?,?")
+			r.do(0, change.Update, "", "8,n7,?,?")
+			r.do(0, change.Update, "", "7,n8,?,?")
+		}
+	}
+	r.must()
+	if n := r.target.Stats().Halvings; n > 20 {
+		t.Fatalf("%d parts failed", n)
+	}
+	r.want("SELECT count(*) FILTER (WHERE note = 'y'), string_agg(name, ' ' ORDER BY id) FILTER (WHERE id IN (7, 8)) FROM item", "2000,n8 n7")
+}
+
+func TestPartialUpdateOfNobodyKnowsWhomStops(t *testing.T) {
+	r := newRig(t, itemDDL, "item")
+	r.add(change.Mapped{SourceOp: change.Update, Source: r.source(0), Ops: []change.RowOp{{Op: change.Update, Row: row("1,a,?,1")}}})
+	r.commit()
+	if err := r.apply(r.batch(true)); fault.ClassOf(err) != fault.ClassFatal || !errors.Is(err, errNoSourceKey) {
+		t.Fatal(err)
+	}
+}
+
+func TestTriggersAreToldOf(t *testing.T) {
+	r := newRig(t, itemDDL+`; CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+		CREATE TRIGGER audit BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION f()`, "item")
+	if notes := strings.Join(r.target.Notes(), "; "); !strings.Contains(notes, "public.item") || !strings.Contains(notes, "audit") {
+		t.Fatal(notes)
+	}
 }

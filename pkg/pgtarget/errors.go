@@ -108,4 +108,6 @@ func step(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, postgres.Safe(err))
 }
 
+var errNoSourceKey = errors.New("a partial update found no row, and the change does not say which source row it was")
+
 var errSharedTruncate = errors.New("the source table was truncated, but the target table has other rows too")

@@ -79,18 +79,49 @@ func (h *halving) found(missing []int32, from int) {
 	}
 }
 
-// smaller halves changes [from, to) at a source transaction's boundary. A single source transaction goes change by
-// change.
+// serialChanges is up to how many changes a part of one source transaction goes change by change.
+const serialChanges = 16
+
+// smaller halves changes [from, to) at a source transaction's boundary, a large single one inside it: only its end is where
+// constraints have to hold. What is small enough goes change by change.
 func (h *halving) smaller(from, to int, ends bool) error {
 	starts := commitGroups(h.all[from:to])
-	if len(starts) < 2 {
+	middle, boundary := from, len(starts) > 1
+	switch {
+	case boundary:
+		middle += starts[len(starts)/2]
+	case to-from > serialChanges:
+		middle = h.cut(from, to)
+	}
+	if middle == from {
 		return h.serial(from, to, ends)
 	}
-	middle := from + starts[len(starts)/2]
-	if err := h.part(from, middle, true); err != nil {
+	if err := h.part(from, middle, boundary); err != nil {
 		return err
 	}
 	return h.part(middle, to, ends)
+}
+
+// cut finds a place near the middle of one source transaction that does not part what may be one statement. Where there
+// is none, it is from.
+func (h *halving) cut(from, to int) int {
+	for i := from + (to-from)/2; i < to; i++ {
+		if !together(h.all[i-1], h.all[i]) {
+			return i
+		}
+	}
+	for i := from + (to-from)/2; i > from; i-- {
+		if !together(h.all[i-1], h.all[i]) {
+			return i
+		}
+	}
+	return from
+}
+
+// together says that two changes may come from one statement that only works as a whole.
+func together(a, b *change.Mapped) bool {
+	return (a.SourceOp == change.Truncate && b.SourceOp == change.Truncate) ||
+		(keyChange(a) && keyChange(b) && a.Ops[0].Target == b.Ops[0].Target)
 }
 
 // serial applies changes [from, to) of one source transaction one by one, in source order. What fails here is what the
@@ -122,11 +153,14 @@ func (h *halving) one(i, to int) (int, error) {
 	for h.all[i].SourceOp == change.Truncate && i+n < to && h.all[i+n].SourceOp == change.Truncate {
 		n++
 	}
-	if err := h.t.exec(h.ctx, savepointSQL); err != nil {
-		return 0, err
+	moves := keyChange(h.all[i])
+	if moves {
+		if err := h.t.exec(h.ctx, savepointSQL); err != nil {
+			return 0, err
+		}
 	}
 	failed, err := h.statements(i, i+n, func(f *folder) { f.single = true })
-	if postgres.SQLState(err) == codeUnique && keyChange(h.all[i]) {
+	if postgres.SQLState(err) == codeUnique && moves {
 		if rerr := h.t.exec(h.ctx, rollbackSQL); rerr != nil {
 			return 0, rerr
 		}
@@ -141,6 +175,9 @@ func (h *halving) one(i, to int) (int, error) {
 			return 0, refused(failed, h.all[i].Source, h.all[i].Pos, postgres.Safe(err))
 		}
 		return 0, err
+	}
+	if !moves {
+		return n, nil
 	}
 	return n, h.t.exec(h.ctx, releaseSQL)
 }

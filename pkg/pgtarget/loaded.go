@@ -10,8 +10,6 @@ import (
 	"segue/pkg/table"
 )
 
-// Prepare and Loaded frame the initial load.
-
 // PrepareKeys takes the foreign keys of and to the target tables away, where the initial load is still to be done.
 func (t *Target) PrepareKeys(ctx context.Context) error {
 	if t.progress.Loaded {
@@ -53,6 +51,20 @@ func (t *Target) Loaded(ctx context.Context) ([]string, error) {
 	t.progress.Loaded = true
 	t.copying.reset(len(t.tables), false)
 	return append(notes, more...), nil
+}
+
+// LoadAgain takes the foreign keys away and says that the initial load is to be done: the source's history has forked, and
+// every table comes anew.
+func (t *Target) LoadAgain(ctx context.Context) error {
+	tag, err := t.conn.Exec(ctx, `UPDATE segue.progress SET loaded = false WHERE migration = $1 AND owner = $2`, t.cfg.Migration, t.owner)
+	if err != nil {
+		return step("note that the initial load begins anew", err)
+	}
+	if tag.RowsAffected() != 1 {
+		return takenOver()
+	}
+	t.progress.Loaded = false
+	return t.PrepareKeys(ctx)
 }
 
 // sequencesSQL lists the sequences that belong to columns of the tables.

@@ -112,7 +112,7 @@ func settles(m *change.Mapped) bool {
 
 // toAsk lists what has to be requested for the changes, missing being those whose row was not found. A row that a later
 // change of the list brings whole or deletes is left out.
-func (t *Target) toAsk(changes []*change.Mapped, missing []int32) []pendingKey {
+func (t *Target) toAsk(changes []*change.Mapped, missing []int32) ([]pendingKey, error) {
 	var out []pendingKey
 	var places []int
 	add := func(i int, key change.Row, reason string) {
@@ -122,7 +122,11 @@ func (t *Target) toAsk(changes []*change.Mapped, missing []int32) []pendingKey {
 		}
 	}
 	for _, i := range missing {
-		add(int(i), changes[i].SourceKey, reasonNotFound)
+		m := changes[i]
+		if m.SourceKey == nil { // nobody to ask for: left out, it would be skipped in silence
+			return nil, fault.Fatal(&ApplyError{Source: m.Source, Pos: m.Pos, Err: errNoSourceKey}, "resync the table")
+		}
+		add(int(i), m.SourceKey, reasonNotFound)
 	}
 	for i, m := range changes {
 		if m.Want != nil {
@@ -133,7 +137,7 @@ func (t *Target) toAsk(changes []*change.Mapped, missing []int32) []pendingKey {
 			add(i, m.SourceKey, reasonMoved)
 		}
 	}
-	return unsettled(changes, out, places)
+	return unsettled(changes, out, places), nil
 }
 
 // unsettled leaves out the keys that a change behind the place that asked for them settles, and doubles.

@@ -322,7 +322,7 @@ func TestSetWiseMeansWhatSerialMeans(t *testing.T) {
 		for _, w := range ways {
 			pgtest.Exec(t, base.conn, fmt.Sprintf("TRUNCATE %[1]s.a, %[1]s.b", w.schema))
 			r := &rig{t: t, url: base.url, conn: base.conn, asker: &asker{}, cfg: base.cfg}
-			r.cfg.Migration, r.cfg.Asker = fmt.Sprint(w.schema, n), r.asker
+			r.cfg.Migration, r.cfg.Asker, r.cfg.NoOrigin = fmt.Sprint(w.schema, n), r.asker, true
 			r.cfg.Targets = targets(t, base.conn, w.schema+".a", w.schema+".b")
 			r.cfg.Targets[1].Columns = r.cfg.Targets[1].Columns[:4] // one column is the target's own
 			r.reopen()

@@ -52,12 +52,13 @@ func (t *Target) startSession(ctx context.Context) error {
 	if err := t.exec(ctx, set...); err != nil {
 		return err
 	}
-	for _, name := range names {
-		var shown string
-		if err := t.conn.QueryRow(ctx, "SELECT pg_catalog.current_setting($1)", name).Scan(&shown); err != nil {
-			return err
-		}
-		rows = append(rows, fmt.Sprintf("(%s, %s, %s)", literal(name), literal(settings[name]), literal(shown)))
+	var shown []string // the server writes some values in another form
+	if err := t.conn.QueryRow(ctx, `SELECT pg_catalog.array_agg(pg_catalog.current_setting(n) ORDER BY place)
+		FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS names (n, place)`, names).Scan(&shown); err != nil {
+		return err
+	}
+	for i, name := range names {
+		rows = append(rows, fmt.Sprintf("(%s, %s, %s)", literal(name), literal(settings[name]), literal(shown[i])))
 	}
 	fixed := []struct{ name, sql string }{
 		{beginName, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},

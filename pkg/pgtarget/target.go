@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type Config struct {
 	// error, which people see.
 	LockTimeout time.Duration
 	Asker       Asker
+	// NoOrigin leaves transactions without a replication origin. A server has few places for them.
+	NoOrigin bool
 }
 
 // Target is the owner of one migration's progress on the target.
@@ -96,7 +99,7 @@ func (t *Target) setUp(ctx context.Context) error {
 		return err
 	}
 	t.tagOrigin(ctx)
-	return nil
+	return t.noteTriggers(ctx)
 }
 
 func (t *Target) connect(ctx context.Context) error {
@@ -152,16 +155,46 @@ func (t *Target) newFolder() *folder {
 // tagOrigin marks this session's transactions with a replication origin, so that a reader on this database can tell them apart.
 // It wants rights that few have: without them it is left out, with a note.
 func (t *Target) tagOrigin(ctx context.Context) {
-	name := "segue_" + t.cfg.Migration
+	if t.cfg.NoOrigin {
+		return
+	}
+	name := OriginName(t.cfg.Migration)
 	_, err := t.conn.Exec(ctx, `SELECT pg_catalog.pg_replication_origin_create($1::text)
 		WHERE pg_catalog.pg_replication_origin_oid($1::text) IS NULL`, name)
 	if err == nil {
 		_, err = t.conn.Exec(ctx, `SELECT pg_catalog.pg_replication_origin_session_setup($1::text)`, name)
 	}
-	t.notes = nil
 	if err != nil {
-		t.notes = []string{"transactions carry no replication origin: " + postgres.Safe(err).Error()}
+		t.notes = append(t.notes, "transactions carry no replication origin: "+postgres.Safe(err).Error())
 	}
+}
+
+// OriginName is the replication origin of a migration's transactions.
+func OriginName(migration string) string { return "segue_" + migration }
+
+// DropOrigin removes it, when the migration is over and nobody writes any more.
+func DropOrigin(ctx context.Context, conn *pgx.Conn, migration string) error {
+	_, err := conn.Exec(ctx, `SELECT pg_catalog.pg_replication_origin_drop($1::text)
+		WHERE pg_catalog.pg_replication_origin_oid($1::text) IS NOT NULL`, OriginName(migration))
+	return step("drop replication origin", err)
+}
+
+// noteTriggers tells of triggers on the target tables: they fire for what segue writes.
+func (t *Target) noteTriggers(ctx context.Context) error {
+	for _, name := range t.tables {
+		var list *string
+		err := t.conn.QueryRow(ctx, `
+			SELECT pg_catalog.string_agg(pg_catalog.quote_ident(g.tgname), ', ' ORDER BY g.tgname)
+			FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = $1 AND c.relname = $2 AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')`, name.Schema, name.Table).Scan(&list)
+		if err != nil {
+			return step("read triggers of "+name.String(), err)
+		}
+		if list != nil {
+			t.notes = append(t.notes, fmt.Sprintf("triggers of %s fire for what segue writes: %s", name, *list))
+		}
+	}
+	return nil
 }
 
 // Notes are what people should know of how the target is written.

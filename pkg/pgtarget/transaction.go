@@ -115,6 +115,7 @@ func (t *Target) reconnect(ctx context.Context) error {
 		t.Close()
 		return err
 	}
+	t.notes = nil
 	t.tagOrigin(ctx)
 	return nil
 }

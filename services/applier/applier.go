@@ -9,7 +9,6 @@ package applier
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -133,7 +132,7 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 	defer cancel()
 	defer context.AfterFunc(run, func() { time.AfterFunc(grace, cancel) })()
 
-	f := &feed{source: source, target: a.target, cfg: a.cfg, loaded: a.target.Progress().Loaded}
+	f := &feed{source: source, target: a.target, cfg: a.cfg, loaded: a.target.Progress().Loaded, epoch: a.Cursor().At.Epoch}
 	steps := f.start(run)
 	defer f.wait()
 	defer stop()
@@ -163,10 +162,16 @@ func (a *Applier) step(work, run context.Context, s step) error {
 		}
 		return nil
 	}
+	last := s.plan.Frontier()
+	if p := a.target.Progress(); p.Loaded && !last.Loaded && last.At.Epoch > p.At.Epoch {
+		a.deps.Log.Warn("the source's history has forked: the initial load begins anew, without foreign keys", "epoch", last.At.Epoch)
+		if err := a.onTarget(work, run, "begin the initial load anew", a.target.LoadAgain); err != nil {
+			return err
+		}
+	}
 	if err := a.apply(work, run, s.plan); err != nil {
 		return err
 	}
-	last := s.plan.Frontier()
 	if !last.Boundary {
 		return nil
 	}
@@ -188,22 +193,28 @@ func (a *Applier) recovered(ctx context.Context, cause error) error {
 	if fault.ClassOf(cause) != fault.ClassTransient {
 		return cause
 	}
-	if err := a.target.Recover(ctx); err != nil {
-		return fault.Transient(fmt.Errorf("%w (behind: %w)", err, cause))
-	}
-	return nil
+	return transientRewind(a.target.Recover(ctx))
+}
+
+// onTarget does something between two plans, again and again while it fails for a transient cause.
+func (a *Applier) onTarget(work, run context.Context, what string, do func(ctx context.Context) error) error {
+	return a.persistUntil(work, run, what, func(ctx context.Context) error {
+		err := do(ctx)
+		if err != nil {
+			if rerr := a.recovered(ctx, err); rerr != nil {
+				return rerr
+			}
+		}
+		return err
+	})
 }
 
 func (a *Applier) finishLoad(work, run context.Context) error {
 	a.deps.Log.Info("initial load complete: foreign keys are enforced now, which takes a while on large tables")
 	start := a.deps.Now()
 	var notes []string
-	err := a.persistUntil(work, run, "finish initial load", func(ctx context.Context) (err error) {
-		if notes, err = a.target.Loaded(ctx); err != nil {
-			if rerr := a.recovered(ctx, err); rerr != nil {
-				return rerr
-			}
-		}
+	err := a.onTarget(work, run, "finish initial load", func(ctx context.Context) (err error) {
+		notes, err = a.target.Loaded(ctx)
 		return err
 	})
 	if err != nil {

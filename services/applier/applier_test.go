@@ -249,6 +249,25 @@ func TestEndOfTheLoadEnforcesForeignKeys(t *testing.T) {
 	_ = stop()
 }
 
+func TestForkedHistoryLoadsAgainWithoutForeignKeys(t *testing.T) {
+	r := newRig(t)
+	_, stop := r.start()
+	loaded := func(f *frontier.Frontier) { f.Loaded = true }
+	r.batch(true, loaded, insert(0, "5", "name"))
+	r.reach(r.batch(true, loaded, insert(1, "1", "5")))
+	r.want("SELECT count(*)::text FROM pg_constraint WHERE contype = 'f'", "1")
+	next := func(loaded bool) func(f *frontier.Frontier) {
+		return func(f *frontier.Frontier) { f.At.Epoch, f.Loaded = 2, loaded }
+	}
+	at := func(p change.Position) change.Position { p.Epoch = 2; return p }
+	r.reach(at(r.batch(true, next(false), insert(1, "2", "6")))) // its parent comes later
+	r.want("SELECT count(*)::text FROM pg_constraint WHERE contype = 'f'", "0")
+	r.batch(true, next(true), insert(0, "6", "name"))
+	r.reach(at(r.batch(true, next(true), insert(0, "7", "name"))))
+	r.want("SELECT (SELECT count(*) FROM pg_constraint WHERE contype = 'f') || ' ' || loaded FROM segue.progress", "1 true")
+	_ = stop()
+}
+
 func TestClaimTakesBackTheOpenTransaction(t *testing.T) {
 	r := newRig(t)
 	_, stop := r.start()

@@ -17,7 +17,8 @@ type feed struct {
 	source frontier.Source[change.Mapped]
 	target *pgtarget.Target
 	cfg    Config
-	loaded bool // the initial load was complete at the last frontier
+	loaded bool   // the initial load was complete at the last frontier
+	epoch  uint32 // of the last frontier
 	budget *semaphore.Weighted
 	limit  int64
 	wg     sync.WaitGroup
@@ -139,14 +140,23 @@ func (f *feed) next(ctx context.Context, items <-chan item) (step, bool) {
 		changes += len(more.event.Batch.Changes)
 	}
 	last := batches[len(batches)-1].Frontier
-	f.loaded = f.loaded || (last.Loaded && last.Boundary)
+	f.pass(last)
 	plan, err := f.target.Prepare(batches)
 	return step{plan: plan, err: err, size: total}, true
 }
 
 // ends says that something is to be done right behind the frontier, so that nothing may be combined over it.
 func (f *feed) ends(last *frontier.Frontier) bool {
-	return last.Boundary && (len(last.Marks) > 0 || (last.Loaded && !f.loaded))
+	loaded := f.loaded && last.At.Epoch == f.epoch
+	return last.Boundary && (len(last.Marks) > 0 || (last.Loaded && !loaded))
+}
+
+// pass takes a frontier as the last one. A new epoch may load everything again.
+func (f *feed) pass(last *frontier.Frontier) {
+	if last.At.Epoch != f.epoch {
+		f.epoch, f.loaded = last.At.Epoch, false
+	}
+	f.loaded = f.loaded || (last.Loaded && last.Boundary)
 }
 
 // joins says whether an event may go into the same plan. What ends inside a source transaction never stands behind a
@@ -155,7 +165,8 @@ func (f *feed) joins(batches []frontier.Batch[change.Mapped], more item) bool {
 	if more.err != nil || more.event.Batch == nil {
 		return false
 	}
-	return more.event.Batch.Frontier.Boundary || !batches[len(batches)-1].Frontier.Boundary
+	last, next := batches[len(batches)-1].Frontier, more.event.Batch.Frontier
+	return last.At.Epoch == next.At.Epoch && (next.Boundary || !last.Boundary)
 }
 
 func (f *feed) take(ctx context.Context, items <-chan item) (item, bool) {
