@@ -61,7 +61,7 @@ func postgresSettings() map[string]string {
 	return map[string]string{
 		"wal_level": "logical", "max_wal_senders": "20", "max_replication_slots": "20", "max_connections": "120",
 		"fsync": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min",
-		"max_logical_replication_workers": "8", "max_sync_workers_per_subscription": "2", "log_min_messages": "error",
+		"max_logical_replication_workers": "8", "max_sync_workers_per_subscription": "2", "log_min_messages": "error", "wal_retrieve_retry_interval": "100ms",
 	}
 }
 
