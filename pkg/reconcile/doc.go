@@ -36,4 +36,10 @@
 // First all buckets of a table are compared by count and sum (Whole). Buckets that differ or hold a touched key are read
 // again key by key (List), and keys that were touched even there are looked up by themselves (Keys), in rounds that get shorter, until
 // none is left. A key whose hashes differ in a round in which it was not touched is drift.
+//
+// # What a pass says
+//
+// Each key was compared at a position within the span that the verdict names, and all that were in a table at the
+// position at which its bucket was first compared were compared in the end. A key that came into being behind the look at its bucket belongs to the next
+// comparison. With the traffic at rest the span is one state, and so is the proof.
 package reconcile
