@@ -36,6 +36,18 @@ func TestEnsureTwiceChangesNothing(t *testing.T) {
 	}
 }
 
+// From PostgreSQL 17 on a slot outlives its server on a standby.
+func TestSlotFollowsAFailover(t *testing.T) {
+	s := newSource(t, `CREATE TABLE a (id int PRIMARY KEY)`, "a")
+	var version int
+	var failover bool
+	err := s.conn.QueryRow(t.Context(), `SELECT current_setting('server_version_num')::int, coalesce((to_jsonb(s) ->> 'failover')::bool, false)
+		FROM pg_replication_slots s WHERE slot_name = $1`, s.setup.Slot).Scan(&version, &failover)
+	if err != nil || failover != (version >= 170000) {
+		t.Errorf("version %d: %v, %v", version, failover, err)
+	}
+}
+
 func TestEnsureBringsThePublicationInLine(t *testing.T) {
 	s := newSource(t, `CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, v text)`, "a", "b")
 	s.exec(`ALTER PUBLICATION ` + table.Quote(s.setup.Publication) + ` SET (publish = 'insert', publish_via_partition_root = false)`)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"segue/pkg/change"
+	"segue/pkg/fault"
 	"segue/pkg/table"
 )
 
@@ -13,6 +14,7 @@ type relations struct {
 	known  map[uint32]*placed
 	ignore map[uint32]bool
 	types  map[uint32]string // names of types that are not built in
+	last   uint32            // the relation that was described last
 }
 
 // placed is a relation as the log last described it, matched with its shape.
@@ -22,6 +24,11 @@ type placed struct {
 	place    []int        // the ordinal of each column of the log, -1 for one that the shape does not have
 	straight bool         // the log's columns are exactly the shape's
 	told     bool         // that there is no shape
+	// logged says for each column of the log whether it belongs to the replica identity, keyed whether to the shape's key.
+	logged, keyed []bool
+	// weak says that a partition has a weaker replica identity than its root, which is full: what is called an old row then holds
+	// the key's columns, and NULL elsewhere.
+	weak bool
 }
 
 func newRelations(shapes []*table.Table) *relations {
@@ -38,10 +45,12 @@ func newRelations(shapes []*table.Table) *relations {
 // learn takes a relation message. It returns what differs from the shape, nil where nothing does or it was told before:
 // the server repeats relations whenever its caches were flushed.
 func (r *relations) learn(rel Relation) *SchemaChange {
-	if old := r.known[rel.OID]; old != nil && sameColumns(&old.relation, &rel) {
+	r.noteWeak(&rel)
+	old := r.known[rel.OID]
+	if old != nil && sameColumns(&old.relation, &rel) {
 		return nil
 	}
-	p := &placed{relation: rel, table: r.shapes[rel.OID]}
+	p := &placed{relation: rel, table: r.shapes[rel.OID], weak: old != nil && old.weak}
 	r.known[rel.OID] = p
 	if r.ignore[rel.OID] || p.table == nil {
 		return nil // partitions are described too, although their rows come as their root's: only a row makes it matter
@@ -51,6 +60,19 @@ func (r *relations) learn(rel Relation) *SchemaChange {
 		return &SchemaChange{Table: p.table, Relation: rel, Differences: texts}
 	}
 	return nil
+}
+
+// noteWeak looks at a partition, which the server describes right behind its root. A relation that only looks like one costs
+// some old values, which are then absent.
+func (r *relations) noteWeak(rel *Relation) {
+	root := r.known[r.last]
+	r.last = rel.OID
+	if root == nil || root.table == nil || !root.table.Partitioned || root.relation.OID == rel.OID || r.shapes[rel.OID] != nil {
+		return
+	}
+	if table.Identity(root.relation.Identity) == table.IdentityFull && table.Identity(rel.Identity) != table.IdentityFull {
+		root.weak = true
+	}
 }
 
 func (r *relations) unknown(rel *Relation) *SchemaChange {
@@ -65,6 +87,7 @@ func (r *relations) unknown(rel *Relation) *SchemaChange {
 
 func (p *placed) match() {
 	p.place = make([]int, len(p.relation.Columns))
+	p.logged, p.keyed = make([]bool, len(p.place)), make([]bool, len(p.place))
 	p.straight = len(p.place) == len(p.table.Columns)
 	for i, c := range p.relation.Columns {
 		at := p.table.Column(c.Name)
@@ -72,6 +95,7 @@ func (p *placed) match() {
 			at = -1 // a target computes its own, and older servers do not send it
 		}
 		p.place[i] = at
+		p.logged[i], p.keyed[i] = c.Key, at >= 0 && p.table.IsKey(at)
 		p.straight = p.straight && at == i
 	}
 }
@@ -104,27 +128,37 @@ func (p *placed) name() table.Name {
 	return table.Name{Schema: p.relation.Schema, Table: p.relation.Table}
 }
 
-// row turns a tuple into a row of the table. keyOnly says that only the replica identity's columns are meant: the others were sent as
-// NULL and are absent.
-func (p *placed) row(d *Decoder, tuple change.Row, keyOnly bool) (change.Row, error) {
+// old turns an old tuple into a row. What is there only in name is absent.
+func (p *placed) old(d *Decoder, r *Row) (change.Row, error) {
+	switch {
+	case r.OldKind == 'K':
+		return p.row(d, r.Old, p.logged)
+	case !p.weak:
+		return p.row(d, r.Old, nil)
+	case len(p.table.Key) == 0:
+		return nil, fault.Fatal(fmt.Errorf("table %s has replica identity full and no key, and a partition of it has another replica identity: its old rows are not known", p.name()),
+			"run ALTER TABLE … REPLICA IDENTITY FULL for each of its partitions, then read the table again (segue resync)")
+	}
+	return p.row(d, r.Old, p.keyed)
+}
+
+// row turns a tuple into a row of the table. Of the log's columns only those are taken that keep names; nil: all.
+func (p *placed) row(d *Decoder, tuple change.Row, keep []bool) (change.Row, error) {
 	if len(tuple) != len(p.relation.Columns) {
 		return nil, fmt.Errorf("row of table %s has %d columns, its relation %d", p.name(), len(tuple), len(p.relation.Columns))
 	}
-	if p.straight && !keyOnly {
+	for i := range keep {
+		if !keep[i] {
+			tuple[i] = change.Absent()
+		}
+	}
+	if p.straight {
 		return tuple, nil
 	}
-	row := tuple
-	if !p.straight {
-		row = d.newRow(len(p.table.Columns))
-	}
-	for i, v := range tuple {
-		if keyOnly && !p.relation.Columns[i].Key {
-			v = change.Absent()
-		}
-		if p.straight {
-			row[i] = v
-		} else if at := p.place[i]; at >= 0 {
-			row[at] = v
+	row := d.newRow(len(p.table.Columns))
+	for i, at := range p.place {
+		if at >= 0 {
+			row[at] = tuple[i]
 		}
 	}
 	return row, nil

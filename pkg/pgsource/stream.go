@@ -219,12 +219,12 @@ func (s *Stream) change(r *Row, letter byte) (Event, error) {
 	e = Event{Kind: KindChange, Change: change.Change{Tx: s.tx, Table: p.table}}
 	c := &e.Change
 	if r.Old != nil {
-		if c.Before, err = p.row(&s.decoder, r.Old, r.OldKind == 'K'); err != nil {
+		if c.Before, err = p.old(&s.decoder, r); err != nil {
 			return Event{}, err
 		}
 	}
 	if r.New != nil {
-		if c.After, err = p.row(&s.decoder, r.New, false); err != nil {
+		if c.After, err = p.row(&s.decoder, r.New, nil); err != nil {
 			return Event{}, err
 		}
 	}
@@ -237,7 +237,7 @@ func (s *Stream) change(r *Row, letter byte) (Event, error) {
 		c.Op = change.Update
 		fillUnchanged(c)
 		// A key that lies in TOAST is logged although it stays what it was.
-		if r.OldKind == 'K' && !c.KeyChanged() {
+		if (r.OldKind == 'K' || p.weak) && !c.KeyChanged() {
 			c.Before = nil
 		}
 	}

@@ -23,7 +23,7 @@ CREATE TYPE "App x".pair AS (a int, b "App x".code);
 CREATE TYPE "App x".span AS RANGE (subtype = numeric);
 CREATE DOMAIN "App x".moods AS "App x".mood[];
 CREATE TABLE "App x".t (
-	c01 int, c02 varchar(5)[], c03 character(3), c04 bit(4), c05 bit varying(4), c06 character(3)[], c07 bit(2)[], c08 numeric(5,-2), c09 "char",
+	c01 int, c02 varchar(5)[], c03 character(3), c04 bit(4), c05 bit varying(4), c06 character(3)[], c07 bit(2)[], c08 numeric(5,2), c09 "char",
 	c10 timestamp(3) with time zone, c11 interval day to second(2), c12 text, c13 name,
 	c14 "App x".code2, c15 "App x".code2[], c16 "App x".ints, c17 "App x".ints[], c18 "App x".flags, c19 "App x".mood, c20 "App x".mood[],
 	c21 "App x".pair, c22 "App x".span, c23 "App x".moods, c24 int[][], c25 "App x".pair[])`
@@ -33,7 +33,7 @@ func TestTypesAreNamedWithTheirSchemaAndNeverCut(t *testing.T) {
 	pgtest.Exec(t, conn, typesDDL)
 	want := []string{
 		`integer|integer`, `character varying(5)[]|character varying[]`, `character(3)|bpchar`, `bit(4)|"bit"`, `bit varying(4)|bit varying`,
-		`character(3)[]|bpchar[]`, `bit(2)[]|"bit"[]`, `numeric(5,-2)|numeric`, `"char"|"char"`,
+		`character(3)[]|bpchar[]`, `bit(2)[]|"bit"[]`, `numeric(5,2)|numeric`, `"char"|"char"`,
 		`timestamp(3) with time zone|timestamp with time zone`, `interval day to second(2)|interval`, `text|text`, `name|name`,
 		`"App x".code2|character varying`, `"App x".code2[]|character varying[]`, `"App x".ints|integer[]`, `"App x".ints[]|"App x".ints[]`,
 		`"App x".flags|"bit"`, `"App x".mood|"App x".mood`, `"App x".mood[]|"App x".mood[]`,
