@@ -70,3 +70,9 @@ func orElse[T comparable](v *T, otherwise T) {
 func (c *Config) limits() pgdigest.Limits {
 	return pgdigest.Limits{Statement: min(c.Timeout, 5*time.Minute), Lock: 10 * time.Second}
 }
+
+// targetLimits wait for no lock: where the applier's TRUNCATE waits for the snapshot's holder, and we would wait behind it, the
+// round is given up and the snapshot with it.
+func (c *Config) targetLimits() pgdigest.Limits {
+	return pgdigest.Limits{Statement: c.Timeout, Lock: 500 * time.Millisecond}
+}

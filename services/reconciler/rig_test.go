@@ -16,6 +16,7 @@ import (
 
 	"segue/pkg/change"
 	"segue/pkg/chunk"
+	"segue/pkg/fault"
 	"segue/pkg/frontier"
 	"segue/pkg/mapping"
 	"segue/pkg/migration"
@@ -286,7 +287,11 @@ func (p *pipe) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = p.target.Apply(ctx, plan)
+	for err = p.target.Apply(ctx, plan); fault.ClassOf(err) == fault.ClassTransient && ctx.Err() == nil; err = p.target.Apply(ctx, plan) {
+		if err = p.target.Recover(ctx); err != nil { // a TRUNCATE waits for a snapshot's locks, and not for ever
+			break
+		}
+	}
 	p.target.Release(plan)
 	if err != nil {
 		return err

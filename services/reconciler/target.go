@@ -106,8 +106,11 @@ func (c *Comparer) atMark(ctx context.Context, mark string, round []*assignment)
 	if err != nil {
 		return at, Standing{}, err
 	}
+	// The holder must not wait for nothing: the applier's stream may be waiting for its locks.
+	release := sync.OnceValue(func() error { return c.snapshots.Release(ctx, mark) })
+	defer func() { _ = release() }() // where it failed, the holder gives the snapshot up by itself in a while
 	var standing Standing
-	err = pgdigest.Import(ctx, c.targets[0], snapshot.ID, c.cfg.limits(), func(tx pgx.Tx) (err error) {
+	err = pgdigest.Import(ctx, c.targets[0], snapshot.ID, c.cfg.targetLimits(), func(tx pgx.Tx) (err error) {
 		if standing, err = c.stands(ctx, tx, at, snapshot); err != nil {
 			return err
 		}
@@ -121,11 +124,11 @@ func (c *Comparer) atMark(ctx context.Context, mark string, round []*assignment)
 	if err != nil {
 		return at, standing, err
 	}
-	return at, standing, c.readTargets(ctx, mark, snapshot, round)
+	return at, standing, c.readTargets(ctx, snapshot, round, release)
 }
 
 // readTargets reads the target side of all tasks, several at a time, all in the same snapshot.
-func (c *Comparer) readTargets(ctx context.Context, mark string, snapshot Snapshot, round []*assignment) error {
+func (c *Comparer) readTargets(ctx context.Context, snapshot Snapshot, round []*assignment, release func() error) error {
 	q := newQueue(round, c.targetJobs)
 	var locked sync.WaitGroup
 	locked.Add(len(c.targets))
@@ -134,7 +137,7 @@ func (c *Comparer) readTargets(ctx context.Context, mark string, snapshot Snapsh
 		g.Go(func() error {
 			here := sync.OnceFunc(locked.Done)
 			defer here()
-			return pgdigest.Import(ctx, conn, snapshot.ID, c.cfg.limits(), func(tx pgx.Tx) error {
+			return pgdigest.Import(ctx, conn, snapshot.ID, c.cfg.targetLimits(), func(tx pgx.Tx) error {
 				if err := lockAll(ctx, tx, round); err != nil {
 					return err
 				}
@@ -150,7 +153,7 @@ func (c *Comparer) readTargets(ctx context.Context, mark string, snapshot Snapsh
 	}
 	g.Go(func() error {
 		locked.Wait()
-		return c.snapshots.Release(ctx, mark)
+		return release()
 	})
 	return g.Wait()
 }
