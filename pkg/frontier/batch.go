@@ -53,4 +53,5 @@ type Cut struct {
 	Loaded    bool
 	Marks     []Mark
 	Committed int64
+	Source    string // told by full frontiers
 }

@@ -148,6 +148,7 @@ func (l *Ledger) frontier(cut *pending) *Frontier {
 	}
 	if f.Full {
 		f.Lanes = slices.Clone(l.lanes)
+		f.Source = cut.Source
 		f.Loads = l.allLoads()
 	} else {
 		for _, i := range l.moved {

@@ -89,6 +89,9 @@ type Frontier struct {
 	// Loaded says that the initial load of every selected table is complete at At.
 	Loaded bool
 	Marks  []Mark
+	// Source names the history that the positions belong to: the reader's source, as system/timeline/database. Full frontiers of the reader
+	// carry it; "" elsewhere.
+	Source string
 	// Committed is the source's commit time of the newest transaction at or before At, Written when the record was
 	// made; microseconds since 1970, of the source's and the writer's clock.
 	Committed, Written int64

@@ -17,6 +17,7 @@ type State struct {
 	Requests    int64
 	Loaded      bool
 	Committed   int64
+	Source      string
 	Lanes       map[Lane]LaneEnd
 	Loads       map[table.Name]Load // by leaf
 }
@@ -43,6 +44,9 @@ func (s *State) Clone() State {
 func (s *State) take(offset int64, f *Frontier) {
 	s.Offset, s.Incarnation, s.At = offset, f.Incarnation, f.At
 	s.Confirm, s.Requests, s.Loaded, s.Committed = f.Confirm, f.Requests, f.Loaded, f.Committed
+	if f.Source != "" {
+		s.Source = f.Source
+	}
 	for _, e := range f.Lanes {
 		s.Lanes[e.Lane] = LaneEnd{Lane: e.Lane, End: e.End, Total: e.Total}
 	}

@@ -70,7 +70,8 @@ func appendFrontier(b []byte, f *frontier.Frontier) []byte {
 		b = appendPosition(appendBytes(appendBytes(b, m.ID), m.Kind), m.At)
 	}
 	b = appendEnd(b, len(f.Marks))
-	return appendLong(appendLong(b, f.Committed), f.Written)
+	b = appendLong(appendLong(b, f.Committed), f.Written)
+	return appendBytes(b, f.Source)
 }
 
 func appendLoad(b []byte, l *frontier.Load) []byte {
@@ -117,6 +118,7 @@ func decodeFrontier(c *cursor) *frontier.Frontier {
 	f.Loaded = c.bool()
 	f.Marks = decodeList(c, decodeMark)
 	f.Committed, f.Written = c.long(), c.long()
+	f.Source = c.string()
 	return f
 }
 

@@ -63,6 +63,7 @@ func drawRecord(t *rapid.T) frontier.Record {
 		Full: rapid.Bool().Draw(t, "full"), Boundary: rapid.Bool().Draw(t, "boundary"),
 		Confirm: rapid.Uint64().Draw(t, "confirm"), Requests: long.Draw(t, "requests"), Loaded: rapid.Bool().Draw(t, "loaded"),
 		Committed: long.Draw(t, "committed"), Written: long.Draw(t, "written"),
+		Source: rapid.String().Draw(t, "source"),
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "lanes") {
 		f.Lanes = append(f.Lanes, frontier.LaneEnd{
@@ -119,6 +120,7 @@ func nativeRecord(r frontier.Record) dict {
 		"incarnation": f.Incarnation, "prev": nativePosition(f.Prev), "at": nativePosition(f.At), "lanes": lanes,
 		"full": f.Full, "boundary": f.Boundary, "confirm": int64(f.Confirm), "requests": f.Requests, // the bits are meant
 		"loads": loads, "loaded": f.Loaded, "marks": marks, "committed": f.Committed, "written": f.Written,
+		"source": f.Source,
 	})}
 }
 

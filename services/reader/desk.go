@@ -36,13 +36,28 @@ type desk struct {
 func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *frontier.State) *desk {
 	d := &desk{
 		windowBytes: windowBytes, tables: make(map[table.Name]*table.Table, len(tables)), changed: make(chan struct{}),
-		plan: plan, loaded: resumed.Loaded || plan.Complete(), asked: asked{handled: resumed.Requests},
+		plan: plan, loaded: loadedOnce(tables, resumed) || plan.Complete(), asked: asked{handled: resumed.Requests},
 		marks: map[string]*job{}, windows: map[*table.Table][]*job{},
 	}
 	for _, t := range tables {
 		d.tables[t.Name] = t
 	}
 	return d
+}
+
+// loadedOnce says whether every table was loaded already. It stays so while a partition is read again; a table that was added since
+// begins a load.
+func loadedOnce(tables []*table.Table, resumed *frontier.State) bool {
+	begun := map[table.Name]bool{}
+	for _, l := range resumed.Loads {
+		begun[l.Table] = true
+	}
+	for _, t := range tables {
+		if !begun[t.Name] {
+			return false
+		}
+	}
+	return resumed.Loaded
 }
 
 // wake lets whoever waits for work look again. The lock is held.

@@ -37,6 +37,13 @@ func slotNew(slot string, at change.Position) error {
 		"check the source's URL; if it is right, read all tables again as a new history: segue resync --new-history")
 }
 
+// otherSource says that the server is not the one that the frontiers tell of.
+func otherSource(was, is string) error {
+	return fault.Fatal(
+		fmt.Errorf("the source is %s, the frontiers in Kafka tell of %s (system/timeline/database): positions of two histories cannot be compared, data is at risk", is, was),
+		"check the source's URL; after a failover or a restore, read all tables again as a new history: segue resync --new-history")
+}
+
 // partitionGone says that rows vanished of which the log tells nothing.
 func partitionGone(root, leaf table.Name, what string) error {
 	return fault.Fatal(

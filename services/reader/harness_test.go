@@ -2,6 +2,7 @@ package reader_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"segue/pkg/change"
@@ -50,7 +52,8 @@ type harness struct {
 	slot  string
 	cfg   func(*reader.Config)
 
-	logs *logs
+	logs    *logs
+	metrics *prometheus.Registry // may be nil
 
 	killed atomic.Bool // the present life's writer is dead
 	stop   context.CancelFunc
@@ -69,7 +72,7 @@ func newHarness(t *testing.T, url string, tables []string, statements ...string)
 	}
 	h := &harness{
 		t: t, url: url, conn: pgtest.Connect(t, url), kafka: kafka.Config{Brokers: broker.Brokers(), ClientID: "test"}, reg: reg,
-		slot: "segue_" + strings.ToLower(strings.Map(letters, t.Name())) + "_" + strconv.FormatInt(time.Now().UnixNano()%1e9, 36), logs: &logs{},
+		slot: "segue_test_" + strings.ToLower(rand.Text()), logs: &logs{},
 		cfg: func(*reader.Config) {},
 	}
 	pgtest.Exec(t, h.conn, statements...)
@@ -91,13 +94,6 @@ func newHarness(t *testing.T, url string, tables []string, statements ...string)
 	return h
 }
 
-func letters(r rune) rune {
-	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-		return r
-	}
-	return -1
-}
-
 func rawTopic(tableTopic string) string { return migration + ".raw." + tableTopic }
 
 // start begins a life of the reader.
@@ -109,9 +105,11 @@ func (h *harness) start() {
 		Workers: 3, ChunkBytes: 2 * chunk.BlockBytes, Heartbeat: 100 * time.Millisecond,
 	}
 	h.cfg(&cfg)
-	r := reader.New(cfg, reader.Deps{
-		OpenWriter: h.openWriter, Encoders: h.encoders, OpenRequests: h.openRequests, Log: slog.New(h.logs),
-	})
+	deps := reader.Deps{OpenWriter: h.openWriter, Encoders: h.encoders, OpenRequests: h.openRequests, Log: slog.New(h.logs)}
+	if h.metrics != nil {
+		deps.Metrics = h.metrics
+	}
+	r := reader.New(cfg, deps)
 	ctx, cancel := context.WithCancel(h.t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
@@ -434,6 +432,12 @@ func (x *target) until(what string, done func() bool) {
 	defer cancel()
 	for !done() {
 		if err := x.step(ctx); err != nil {
+			select {
+			case over := <-x.h.ended:
+				x.h.t.Logf("the reader ended: %v", over)
+				x.h.ended <- over
+			default:
+			}
 			x.h.t.Fatalf("waiting for %s: %v (at %s, loaded %v, pending %d, asked %d, handled %d, seen %v)\n%s",
 				what, err, x.at, x.loaded, x.waiting(), x.asked, x.handled, x.seen, x.h.logs)
 		}
@@ -546,4 +550,10 @@ func (l *logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.lines, "\n")
+}
+
+func (l *logs) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = nil
 }

@@ -32,6 +32,7 @@ type loop struct {
 	metrics *metrics
 
 	epoch   uint32
+	source  string // the history that positions belong to
 	resumed change.Position
 	prefix  string // of marks
 	ignore  bool   // schema changes
@@ -245,6 +246,7 @@ func (l *loop) cut(boundary bool) frontier.Cut {
 	handled, loaded := l.desk.state()
 	return frontier.Cut{
 		At: l.tx.at, Boundary: boundary, Confirm: l.confirm, Requests: handled, Loaded: loaded, Committed: l.committed,
+		Source: l.source,
 	}
 }
 

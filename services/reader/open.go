@@ -129,13 +129,21 @@ func (o *opening) claim(ctx context.Context) (err error) {
 
 // continues says why the slot does not continue what Kafka holds, nil where it does.
 func (o *opening) continues() error {
+	is := history(&o.identity)
 	switch {
+	case o.resumed.Source != "" && o.resumed.Source != is:
+		return otherSource(o.resumed.Source, is)
 	case o.created:
 		return slotNew(o.cfg.Slot, o.resumed.At)
 	case o.state.ConfirmedLSN > o.resumed.Confirm:
 		return slotAhead(o.cfg.Slot, o.state.ConfirmedLSN, o.resumed.Confirm)
 	}
 	return nil
+}
+
+// history names what a position belongs to.
+func history(i *pgsource.Identity) string {
+	return fmt.Sprintf("%s/%d/%s", i.SystemID, i.Timeline, i.Database)
 }
 
 func (o *opening) letGo() {
@@ -156,7 +164,7 @@ func (o *opening) assemble(ctx context.Context) error {
 	parts := parts{
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
-		resumed: o.resumed, epoch: o.epoch,
+		resumed: o.resumed, epoch: o.epoch, source: history(&o.identity),
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
 		},

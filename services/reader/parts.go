@@ -28,6 +28,7 @@ type parts struct {
 	slot     func(ctx context.Context) (pgsource.SlotState, error)
 	resumed  frontier.State
 	epoch    uint32
+	source   string
 }
 
 // into assembles the session. The slot is held, so the transaction id that it takes is younger than everything that the stream does not
@@ -46,7 +47,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	s.desk.wait(x0)
 	s.loop = &loop{
 		stream: p.stream, writer: p.writer, lanes: newLanes(p.writer, p.tables, p.encoders, p.cfg.Partitions), desk: s.desk,
-		log: p.log, metrics: p.metrics, epoch: p.epoch, resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
+		log: p.log, metrics: p.metrics, epoch: p.epoch, source: p.source, resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
 		ignore: p.cfg.IgnoreSchemaChanges, confirm: p.resumed.Confirm, committed: p.resumed.Committed,
 	}
 	s.loop.heard.Store(time.Now().UnixNano())

@@ -302,3 +302,18 @@ func TestStopsWhileTheSourceIsSilent(t *testing.T) {
 	}
 	h.stop = nil
 }
+
+func TestAnotherServerStopsTheReader(t *testing.T) {
+	h := newHarness(t, pgtest.Database(t), []string{"a"}, shop...)
+	h.start()
+	h.target().settle()
+	h.kill()
+	// The same tables in another database are another history.
+	other := pgtest.Database(t)
+	pgtest.Exec(t, pgtest.Connect(t, other), shop...)
+	h.cfg = func(c *reader.Config) { c.URL, c.Slot = other, h.slot+"_2" }
+	h.start()
+	if err := h.end(); err == nil || !strings.Contains(err.Error(), "the frontiers in Kafka tell of") {
+		t.Fatalf("got %v", err)
+	}
+}
