@@ -42,6 +42,9 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 	if err != nil {
 		missing, herr := t.fallBack(ctx, p, err)
 		if herr != nil {
+			if r.failed != nil && errors.Is(herr, err) && serverError(err) { // not of the rows: a table that changed, a lock
+				return step(r.table().String(), herr)
+			}
 			return herr
 		}
 		r.missing = missing

@@ -348,3 +348,14 @@ func TestTriggersAreToldOf(t *testing.T) {
 		t.Fatal(notes)
 	}
 }
+
+func TestChangedTargetTableStopsWithItsName(t *testing.T) {
+	r := newRig(t, itemDDL, "item")
+	r.rows("ALTER TABLE item DROP COLUMN note")
+	r.do(0, change.Insert, "", "1,a,x,1")
+	r.commit()
+	err := r.apply(r.batch(true))
+	if fault.ClassOf(err) != fault.ClassFatal || !strings.Contains(err.Error(), "public.item") || !strings.Contains(err.Error(), "42703") {
+		t.Fatal(err)
+	}
+}

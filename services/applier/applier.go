@@ -134,9 +134,9 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 
 	f := &feed{source: source, target: a.target, cfg: a.cfg, loaded: a.target.Progress().Loaded, epoch: a.Cursor().At.Epoch}
 	steps := f.start(run)
-	defer f.wait()
-	defer stop()
 	defer a.snapshots.Wait()
+	defer f.wait()
+	defer stop() // before the two that wait for it
 	for {
 		select {
 		case <-ctx.Done():
