@@ -428,7 +428,7 @@ func forward(c *change.Change, old, next change.Row) error {
 // until takes events until the condition holds at a boundary.
 func (x *target) until(what string, done func() bool) {
 	x.h.t.Helper()
-	ctx, cancel := context.WithTimeout(x.h.t.Context(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(x.h.t.Context(), 60*time.Second)
 	defer cancel()
 	for !done() {
 		if err := x.step(ctx); err != nil {

@@ -32,7 +32,7 @@ func traffic(ctx context.Context, t *testing.T, url string, seed uint64, truncat
 		t.Error(err)
 		return
 	}
-	defer conn.Close(context.Background()) //nolint:errcheck // the end of the test
+	defer conn.Close(context.Background())
 	r := rand.New(rand.NewPCG(seed, 7))
 	for ctx.Err() == nil {
 		tx, err := conn.Begin(context.Background())
