@@ -137,7 +137,7 @@ func (p *placed) old(d *Decoder, r *Row) (change.Row, error) {
 		return p.row(d, r.Old, nil)
 	case len(p.table.Key) == 0:
 		return nil, fault.Fatal(fmt.Errorf("table %s has replica identity full and no key, and a partition of it has another replica identity: its old rows are not known", p.name()),
-			"run ALTER TABLE … REPLICA IDENTITY FULL for each of its partitions, then read the table again (segue resync)")
+			"run ALTER TABLE … REPLICA IDENTITY FULL for each of its partitions, then compare it: segue reconcile")
 	}
 	return p.row(d, r.Old, p.keyed)
 }

@@ -75,7 +75,7 @@ func (s *SlotState) Check(slot, database string) error {
 	switch {
 	case !s.Exists:
 		return fault.Fatal(fmt.Errorf("slot %s does not exist: changes made since it was dropped are not in any stream", slot),
-			"if this migration has run before, the target has missed changes: read all tables again with a new slot (segue resync)")
+			"if this migration has run before, the target has missed changes: read all tables again with a new slot: resync with segue run reader --new-history")
 	case s.Plugin != "pgoutput" || s.Temporary:
 		return fault.Fatal(fmt.Errorf("slot %s belongs to something else: its plugin is %q, not a permanent pgoutput", slot, s.Plugin),
 			"no data is at risk: give the migration another name, or drop the slot if nothing needs it")
@@ -88,7 +88,7 @@ func (s *SlotState) Check(slot, database string) error {
 			reason = "the server says " + s.Invalidation
 		}
 		return fault.Fatal(fmt.Errorf("slot %s is lost: %s; changes made since %s cannot be streamed any more", slot, reason, LSN(s.ConfirmedLSN)),
-			"the source is whole, the target has missed changes: read all tables again with a new slot (segue resync), and raise max_slot_wal_keep_size first")
+			"the source is whole, the target has missed changes: read all tables again with a new slot: resync with segue run reader --new-history, and raise max_slot_wal_keep_size first")
 	}
 	return nil
 }
@@ -108,9 +108,9 @@ func startError(slot string, err error) error {
 	case "55006":
 		safe = fmt.Errorf("another process has it: %w", safe)
 	case "42704":
-		safe = fault.Fatal(safe, "the slot was dropped, changes since then are not in any stream: read all tables again with a new slot (segue resync)")
+		safe = fault.Fatal(safe, "the slot was dropped, changes since then are not in any stream: read all tables again with a new slot: resync with segue run reader --new-history")
 	case "55000":
-		safe = fault.Fatal(safe, "see wal_status in pg_replication_slots: when it is lost, read all tables again with a new slot (segue resync)")
+		safe = fault.Fatal(safe, "see wal_status in pg_replication_slots: when it is lost, read all tables again with a new slot: resync with segue run reader --new-history")
 	}
 	return fmt.Errorf("stream slot %s: %w", slot, safe)
 }

@@ -17,8 +17,7 @@ func schemaError(s *pgsource.SchemaChange, at change.Position) error {
 		fmt.Errorf("schema of %s changed at %s: %s; stopped before the first row that has it, no data is at risk",
 			s.Name(), at, strings.Join(s.Differences, "; ")),
 		"change the target table and the mapping of "+s.Name().String()+" in segue.yaml to match, then run again; "+
-			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so resync the table afterwards (segue resync "+s.Name().String()+"); "+
-			"or set on_schema_change: ignore where the mapping does not use these columns")
+			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so compare the table afterwards (segue reconcile --table "+s.Name().String()+")")
 }
 
 // slotAhead says that the source no longer has changes that no frontier holds.
@@ -26,7 +25,7 @@ func slotAhead(slot string, confirmed, frontier uint64) error {
 	return fault.Fatal(
 		fmt.Errorf("slot %s was confirmed up to %s, the last frontier in Kafka only up to %s: the changes between are in neither, data is at risk",
 			slot, pgsource.LSN(confirmed), pgsource.LSN(frontier)),
-		"the source is whole; read all tables again as a new history: segue resync --new-history")
+		"the source is whole; read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
 // slotNew says that there is no slot that continues what Kafka holds.
@@ -34,14 +33,14 @@ func slotNew(slot string, at change.Position) error {
 	return fault.Fatal(
 		fmt.Errorf("slot %s had been dropped (or this is another server), but Kafka holds frontiers up to %s: changes since then are in no stream, data is at risk",
 			slot, at),
-		"check the source's URL; if it is right, read all tables again as a new history: segue resync --new-history")
+		"check the source's URL; if it is right, read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
 // otherSource says that the server is not the one that the frontiers tell of.
 func otherSource(was, is string) error {
 	return fault.Fatal(
 		fmt.Errorf("the source is %s, the frontiers in Kafka tell of %s (system/timeline/database): positions of two histories cannot be compared, data is at risk", is, was),
-		"check the source's URL; after a failover or a restore, read all tables again as a new history: segue resync --new-history")
+		"check the source's URL; after a failover or a restore, read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
 // partitionGone says that rows vanished of which the log tells nothing.
