@@ -46,7 +46,7 @@ const firstTail = 2000
 // claims before it, and a claim's first frontier lists everything: so it begins at a claim that a boundary
 // frontier follows, found by reading from further and further back, in the end from the start.
 func Follow(ctx context.Context, cfg Config, codec Codec, topic string) (*Follower, error) {
-	client, err := cfg.client(consumerOpts()...)
+	client, err := cfg.client(singleOpts()...)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func Follow(ctx context.Context, cfg Config, codec Codec, topic string) (*Follow
 
 // followWhole stands at the start of the topic: the first Update reads all of it.
 func followWhole(ctx context.Context, cfg Config, codec Codec, topic string) (*Follower, error) {
-	client, err := cfg.client(consumerOpts()...)
+	client, err := cfg.client(singleOpts()...)
 	if err != nil {
 		return nil, err
 	}

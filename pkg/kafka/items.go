@@ -23,7 +23,7 @@ type Items struct {
 
 // OpenItems starts at an offset, which must be there: an offset out of range is an error at the first Next.
 func OpenItems(cfg Config, topic string, from int64) (*Items, error) {
-	client, err := cfg.client(append(consumerOpts(),
+	client, err := cfg.client(append(singleOpts(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(from)}}),
 		kgo.FetchMaxBytes(4<<20))...)
 	if err != nil {

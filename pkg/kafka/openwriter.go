@@ -29,7 +29,7 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.front, err = cfg.Kafka.client(append(append(producerOpts(cfg.MaxRecord), kgo.ProducerBatchCompression(kgo.NoCompression())), consumerOpts()...)...)
+	w.front, err = cfg.Kafka.client(append(append(producerOpts(cfg.MaxRecord), kgo.ProducerBatchCompression(kgo.NoCompression())), singleOpts()...)...)
 	if err != nil {
 		w.lanes.Close()
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -32,17 +34,27 @@ type source struct {
 }
 
 func TestRandomHistories(t *testing.T) {
-	rounds := 40
-	if testing.Short() {
-		rounds = 4
-	}
-	for range rounds {
+	for range rounds(t, 12) {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			newChaos(t, seed).run()
 		})
 	}
+}
+
+// rounds is how many histories to try: few by default, many with SEGUE_TEST_ROUNDS.
+func rounds(t *testing.T, usual int) int {
+	t.Helper()
+	text := os.Getenv("SEGUE_TEST_ROUNDS")
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("SEGUE_TEST_ROUNDS: %v", err)
+	}
+	return n
 }
 
 func newChaos(t *testing.T, seed uint64) *chaos {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -50,7 +52,7 @@ type Reader struct {
 func OpenReader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 	cfg.MaxAheadBytes = orDefault(cfg.MaxAheadBytes, 64<<20)
 	size := newFetchSize(cfg.MaxAheadBytes)
-	client, err := cfg.Kafka.client(append(consumerOpts(),
+	client, err := cfg.Kafka.client(append(consumerOpts(), kgo.FetchMaxWait(laneWait),
 		kgo.FetchMaxBytes(size.now), kgo.FetchMaxPartitionBytes(size.partition()))...)
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func OpenReader(ctx context.Context, cfg ReaderConfig) (*Reader, error) {
 		index: make(map[string]map[int32]int), paused: make([]bool, len(cfg.Lanes)+1),
 	}
 	if err := r.open(ctx); err != nil {
-		client.Close()
+		r.Close()
 		return nil, fmt.Errorf("open the reader of %s: %w", cfg.FrontierTopic, err)
 	}
 	return r, nil
@@ -140,7 +142,11 @@ func (r *Reader) State() frontier.State { return r.merger.State().Clone() }
 func (r *Reader) Held() int { return r.merger.Held() }
 
 // Close ends the connections. Closing twice is fine.
-func (r *Reader) Close() { r.client.Close() }
+func (r *Reader) Close() {
+	topics := append(slices.Collect(maps.Keys(r.index)), r.cfg.FrontierTopic)
+	r.client.PurgeTopicsFromConsuming(topics...) // else a fetch that starts now meets the end of its session
+	r.client.Close()
+}
 
 // Next returns the next batch or claim and waits for it. Errors other than a done context are for good.
 func (r *Reader) Next(ctx context.Context) (frontier.Event[frontier.Message], error) {

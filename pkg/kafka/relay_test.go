@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"segue/pkg/change"
 	"segue/pkg/frontier"
@@ -106,11 +105,7 @@ func TestRelayReclaimsWhenItsInputTakesBack(t *testing.T) {
 
 // Two hops with writers, a stage and a consumer that all crash at random.
 func TestRandomHistoriesThroughAStage(t *testing.T) {
-	rounds := 20
-	if testing.Short() {
-		rounds = 3
-	}
-	for range rounds {
+	for range rounds(t, 6) {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
@@ -137,7 +132,7 @@ func throughAStage(t *testing.T, seed uint64) {
 	stop = running(t, rl)
 	m := &model{}
 	rd := shaped.reader(nothing)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), shaped.patient)
 	defer cancel()
 	for m.cursor.At.Before(c.end().At) {
 		e, err := rd.Next(ctx)

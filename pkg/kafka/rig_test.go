@@ -32,7 +32,7 @@ const (
 // newRig makes the topics of a stage on the brokers.
 func newRig(t testing.TB, brokers []string, stage string) *rig {
 	t.Helper()
-	r := &rig{t: t, cfg: kafka.Config{Brokers: brokers}, stage: stage, patient: 30 * time.Second}
+	r := &rig{t: t, cfg: kafka.Config{Brokers: brokers}, stage: stage, patient: 2 * time.Minute}
 	for n := range tables * partitions {
 		r.lanes = append(r.lanes, frontier.Lane{Table: fmt.Sprintf("public.t%d", n/partitions), Partition: int32(n % partitions)})
 	}

@@ -14,8 +14,12 @@ import (
 	"segue/pkg/frontier"
 )
 
-// fetchWait is how long a broker may hold a fetch that finds nothing: it answers at once when something comes.
-const fetchWait = 500 * time.Millisecond
+// How long a broker may hold a fetch that finds nothing: it answers at once when something comes. A Reader's is
+// shorter, because a lane that is read again after a pause waits for the fetch that was under way without it.
+const (
+	fetchWait = 500 * time.Millisecond
+	laneWait  = 100 * time.Millisecond
+)
 
 // tape reads one frontier topic, record by record, without gaps. It is for one goroutine.
 type tape struct {
@@ -35,8 +39,12 @@ func consumerOpts() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadUncommitted()),
 		kgo.FetchMinBytes(1),
-		kgo.FetchMaxWait(fetchWait),
 	}
+}
+
+// singleOpts are those of a consumer of one partition, which gains nothing from fetch sessions.
+func singleOpts() []kgo.Opt {
+	return append(consumerOpts(), kgo.FetchMaxWait(fetchWait), kgo.DisableFetchSessions())
 }
 
 // next waits for the next record.
