@@ -10,7 +10,7 @@ import (
 	"segue/pkg/kafkatest"
 )
 
-// RaceVariable, set to true, builds the services with the race detector.
+// RaceVariable is the variable that, set to true, builds the services with the race detector.
 const RaceVariable = "SEGUE_TEST_RACE"
 
 // built is the path of the binary. It is package state for the same reason as shared.
