@@ -113,7 +113,11 @@ func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
 	s.env = map[string]string{
 		"SEGUE_CONFIG": file, "SEGUE_KAFKA_BROKERS": a.Brokers[0], "SEGUE_REGISTRY_URL": a.Registry, "SEGUE_LISTEN": "off", "SEGUE_STAGES": s.stages,
 	}
-	t.Cleanup(s.stop)
+	t.Cleanup(func() {
+		s.stop()
+		// The origin belongs to the whole cluster, which has room for few.
+		pgtest.Exec(t, s.admin, "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE '%"+s.name+"'")
+	})
 	return s
 }
 
