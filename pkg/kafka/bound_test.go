@@ -55,7 +55,6 @@ func TestLargeTransactionIsCutInside(t *testing.T) {
 // P8: a backlog is consumed within the bound, however uneven the lanes are, and in large strides (Ready says so).
 func TestBacklogIsReadWithinTheBound(t *testing.T) {
 	r, _ := fakeRig(t)
-	r.pace = kafka.Pace{Changes: 50}
 	cfg := r.writerConfig()
 	cfg.MaxRecord = 32 << 10 // the largest batch, which a fetch always brings whole
 	w, err := kafka.OpenWriter(r.ctx(), cfg)
@@ -74,7 +73,7 @@ func TestBacklogIsReadWithinTheBound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := w.Cut(r.ctx(), frontier.Cut{At: at(lsn, each), Boundary: true, Confirm: lsn}, false); err != nil {
+		if err := w.Cut(r.ctx(), frontier.Cut{At: at(lsn, each), Boundary: true, Confirm: lsn}, true); err != nil {
 			t.Fatal(err)
 		}
 	}
