@@ -7,10 +7,12 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"segue/pkg/postgres"
+	"segue/pkg/service"
+	"segue/pkg/telemetry"
 	"segue/services/demo"
 	"segue/services/status"
 )
@@ -86,26 +88,65 @@ func (p *process) demoProgress(ctx context.Context, env []string) (demo.Progress
 
 func (p *process) demoSeedCommand() command {
 	var rows int64
+	var stay bool
 	return command{
 		use: "seed", short: "make the sample shop in the two databases of segue.yaml, where it is not there yet",
 		example:  "  segue demo seed -c segue.yaml --rows 300000",
-		settings: []string{"config"},
+		settings: []string{"config", "listen"},
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().Int64Var(&rows, "rows", 300_000, "about how many rows; 0: none, and no shop")
+			cmd.Flags().BoolVar(&stay, "stay", false, "stay up behind it and answer health checks, for what waits for the shop")
 		},
 		run: func(cmd *cobra.Command, _ []string) error {
-			if rows == 0 {
+			if !stay {
+				return p.seed(cmd, rows)
+			}
+			return p.attended(cmd, "shop", func(ctx context.Context, ready func()) error {
+				if err := p.seed(cmd, rows); err != nil {
+					return err
+				}
+				ready()
+				<-ctx.Done()
 				return nil
-			}
-			legacy, target, err := p.stores(cmd)
-			if err != nil {
-				return err
-			}
-			defer closeConn(cmd.Context(), legacy)
-			defer closeConn(cmd.Context(), target)
-			return postgres.Safe(demo.Seed(cmd.Context(), legacy, target, rows))
+			})
 		},
 	}
+}
+
+func (p *process) seed(cmd *cobra.Command, rows int64) error {
+	if rows == 0 {
+		return nil
+	}
+	legacy, target, err := p.stores(cmd)
+	if err != nil {
+		return err
+	}
+	defer closeConn(cmd.Context(), legacy)
+	defer closeConn(cmd.Context(), target)
+	return postgres.Safe(demo.Seed(cmd.Context(), legacy, target, rows))
+}
+
+// attended runs something and answers health checks meanwhile.
+func (p *process) attended(cmd *cobra.Command, name string, run func(ctx context.Context, ready func()) error) error {
+	s, err := p.settings(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	group := service.NewGroup(telemetry.NewLogger(s.Log.Format, s.Log.Level, p.stderr))
+	group.Add(name, func(ctx context.Context, status *service.Status) error {
+		return run(ctx, status.Ready)
+	})
+	pages := make(chan error, 1)
+	server := &telemetry.Server{Build: p.build(), Metrics: prometheus.NewRegistry(), States: group.States}
+	if err := server.Open(ctx, s.Listen); err != nil {
+		return err
+	}
+	go func() { pages <- server.Run(ctx) }()
+	err = group.Run(ctx)
+	cancel()
+	return errors.Join(err, <-pages)
 }
 
 func (p *process) stores(cmd *cobra.Command) (legacy, target *pgx.Conn, err error) {
@@ -136,38 +177,57 @@ func (p *process) urls(cmd *cobra.Command) (source, target string, err error) {
 }
 
 func (p *process) demoTrafficCommand() command {
-	var rate, workers int
-	var rows int64
+	var (
+		rate, workers int
+		rows          int64
+		health        bool
+	)
 	return command{
 		use: "traffic", short: "use the sample shop, until stopped",
 		example:  "  segue demo traffic -c segue.yaml --rate 200",
-		settings: []string{"config"},
+		settings: []string{"config", "listen"},
 		flags: func(cmd *cobra.Command) {
 			cmd.Flags().IntVar(&rate, "rate", 200, "transactions a second; 0: as many as go")
 			cmd.Flags().IntVar(&workers, "workers", 4, "how many people at once")
 			cmd.Flags().Int64Var(&rows, "rows", 300_000, "how many rows the shop was made with")
+			cmd.Flags().BoolVar(&health, "health", false, "answer health checks on --listen meanwhile")
 		},
 		run: func(cmd *cobra.Command, _ []string) error {
-			source, _, err := p.urls(cmd)
-			if err != nil {
-				return err
-			}
 			if workers < 1 || (rate > 0 && rate < workers) {
 				return usage(errors.New("want at least one worker, and a rate of at least the workers' number"))
 			}
-			pool, err := pgxpool.New(cmd.Context(), source)
-			if err != nil {
-				return postgres.Safe(err)
+			use := func(ctx context.Context, ready func()) error { return p.traffic(ctx, cmd, use{workers, rate, rows}, ready) }
+			if health {
+				return p.attended(cmd, "traffic", use)
 			}
-			defer pool.Close()
-			traffic, err := demo.NewTraffic(cmd.Context(), pool, rows)
-			if err != nil {
-				return postgres.Safe(err)
-			}
-			_, _ = fmt.Fprintln(p.stderr, "people use the shop; Ctrl-C ends it")
-			err = traffic.Run(cmd.Context(), workers, rate)
-			_, _ = fmt.Fprintf(p.stdout, "%d transactions, %d changes\n", traffic.Transactions.Load(), traffic.Changes.Load())
-			return postgres.Safe(err)
+			return use(cmd.Context(), func() {})
 		},
 	}
+}
+
+// use is how much the sample shop is used.
+type use struct {
+	workers, rate int
+	rows          int64
+}
+
+func (p *process) traffic(ctx context.Context, cmd *cobra.Command, u use, ready func()) error {
+	source, _, err := p.urls(cmd)
+	if err != nil {
+		return err
+	}
+	pool, err := postgres.NewPool(ctx, source, "segue-demo", int32(u.workers))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	traffic, err := demo.NewTraffic(ctx, pool, u.rows)
+	if err != nil {
+		return postgres.Safe(err)
+	}
+	ready()
+	_, _ = fmt.Fprintln(p.stderr, "people use the shop; Ctrl-C ends it")
+	err = traffic.Run(ctx, u.workers, u.rate)
+	_, _ = fmt.Fprintf(p.stdout, "%d transactions, %d changes\n", traffic.Transactions.Load(), traffic.Changes.Load())
+	return postgres.Safe(err)
 }
