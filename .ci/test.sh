@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs the layers of tests that are named (all four without names) and says at the end what ran, what was skipped and why.
+# All with the race detector, but for the bulk of the random histories.
 #
 #   core      decisions: tables, golden scripts, properties, models
 #   adapters  protocols: real PostgreSQL, an in-process Kafka with faults
@@ -17,7 +18,7 @@ layer() {
   local name=$1 timeout=$2 start=$SECONDS status=0
   shift 2
   echo "== layer $name"
-  go test -race -count=1 -v -timeout "$timeout" "$@" >"$logs/$name" 2>&1 || status=1
+  go test ${race--race} -count=1 -v -timeout "$timeout" "$@" >"$logs/$name" 2>&1 || status=1
   grep -E '^(ok|FAIL|panic:|\?)' "$logs/$name" | grep -v 'no test files'
   local passed skipped failures
   passed=$(grep -c '^--- PASS' "$logs/$name") failures=$(grep -c '^--- FAIL' "$logs/$name") skipped=$(grep -c '^--- SKIP' "$logs/$name")
@@ -37,7 +38,10 @@ for name in "${@:-core adapters pipeline real}"; do
     case $one in
     core) layer core 10m $core ;;
     adapters) layer adapters 20m -p 2 -skip '^Test(Pipeline|Real)' $(go list ./... | grep -v -x -F "$(go list $core)") ;;
-    pipeline) layer pipeline 20m -run '^TestPipeline' ./services/... ;;
+    pipeline) # a few histories with the race detector, which makes them six times as slow, and hundreds without
+      SEGUE_HISTORIES=${SEGUE_HISTORIES:-16} layer pipeline 20m -parallel 4 -run '^TestPipeline' ./services/...
+      race='' layer histories 20m -parallel 4 -run '^TestPipelineHistories$' ./services/segue
+      ;;
     real) layer real 25m -p 1 -run '^TestReal' ./pkg/... ./services/... ;;
     *) echo "no such layer: $one (core, adapters, pipeline, real)" >&2 && exit 2 ;;
     esac

@@ -84,7 +84,9 @@ func generators(n sizes) []generator {
 	}
 }
 
-func cents(r *rand.Rand, most int) string { return fmt.Sprintf("%d.%02d", r.IntN(most/100), r.IntN(100)) }
+func cents(r *rand.Rand, most int) string {
+	return fmt.Sprintf("%d.%02d", r.IntN(most/100), r.IntN(100))
+}
 
 func noteID(i int64) string { return fmt.Sprintf("00000000-0000-4000-8000-%012x", i) }
 

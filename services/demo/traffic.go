@@ -42,7 +42,9 @@ func NewTraffic(ctx context.Context, legacy *pgxpool.Pool, rows int64) (*Traffic
 func (t *Traffic) Run(ctx context.Context, workers, rate int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for w := range workers {
-		group.Go(func() error { return t.work(ctx, rand.New(rand.NewPCG(uint64(w), uint64(time.Now().UnixNano()))), rate/workers) })
+		group.Go(func() error {
+			return t.work(ctx, rand.New(rand.NewPCG(uint64(w), uint64(time.Now().UnixNano()))), rate/workers)
+		})
 	}
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

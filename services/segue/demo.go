@@ -196,11 +196,13 @@ func (p *process) demoTrafficCommand() command {
 			if workers < 1 || (rate > 0 && rate < workers) {
 				return usage(errors.New("want at least one worker, and a rate of at least the workers' number"))
 			}
-			use := func(ctx context.Context, ready func()) error { return p.traffic(ctx, cmd, use{workers, rate, rows}, ready) }
-			if health {
-				return p.attended(cmd, "traffic", use)
+			run := func(ctx context.Context, ready func()) error {
+				return p.traffic(ctx, cmd, use{workers, rate, rows}, ready)
 			}
-			return use(cmd.Context(), func() {})
+			if health {
+				return p.attended(cmd, "traffic", run)
+			}
+			return run(cmd.Context(), func() {})
 		},
 	}
 }
