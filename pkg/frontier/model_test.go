@@ -375,7 +375,7 @@ func runModel(seed uint64) error {
 
 // TestModel explores random interleavings of writers, zombies, crashes, refused batches, trimming and consumers (P1, P3, P4).
 func TestModel(t *testing.T) {
-	runs := 20_000
+	runs := 8_000
 	if testing.Short() {
 		runs = 2_000
 	}

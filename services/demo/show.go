@@ -44,7 +44,7 @@ func (p *play) load(ctx context.Context) error {
 	for {
 		now, err := p.Progress(ctx, p.env)
 		if err == nil {
-			if p.Terminal || time.Since(last) > 2*time.Second || now.Loaded {
+			if len(now.Tables) > 0 && (p.Terminal || time.Since(last) > 2*time.Second || now.Loaded) {
 				drawn = p.draw(now, drawn)
 				last = time.Now()
 			}
