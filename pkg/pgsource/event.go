@@ -54,7 +54,7 @@ type SchemaChange struct {
 	Table *table.Table
 	// Relation is what the log says.
 	Relation Relation
-	// Differences are for people, one each.
+	// Differences are for people, one each. None: the log's description is the shape again, after it was not.
 	Differences []string
 }
 

@@ -24,6 +24,7 @@ type placed struct {
 	place    []int        // the ordinal of each column of the log, -1 for one that the shape does not have
 	straight bool         // the log's columns are exactly the shape's
 	told     bool         // that there is no shape
+	differs  bool         // from the shape
 	// logged says for each column of the log whether it belongs to the replica identity, keyed whether to the shape's key.
 	logged, keyed []bool
 	// weak says that a partition has a weaker replica identity than its root, which is full: what is called an old row then holds
@@ -56,7 +57,9 @@ func (r *relations) learn(rel Relation) *SchemaChange {
 		return nil // partitions are described too, although their rows come as their root's: only a row makes it matter
 	}
 	p.match()
-	if texts := r.differences(p.table, &rel); len(texts) > 0 {
+	texts := r.differences(p.table, &rel)
+	p.differs = len(texts) > 0
+	if p.differs || (old != nil && old.differs) {
 		return &SchemaChange{Table: p.table, Relation: rel, Differences: texts}
 	}
 	return nil

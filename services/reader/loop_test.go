@@ -259,3 +259,30 @@ func TestThrottleSpreadsReads(t *testing.T) {
 		t.Errorf("without a bound: %s", d)
 	}
 }
+
+// TestASchemaChangeOfWhatCountsAlreadyStopsNothing: behind a pause the reader starts with the table's new shape, and the log still
+// holds old rows that its frontiers count already. They are passed over, shape and all; a row of the old shape that does not
+// count yet stops it, even if the log does not describe the relation again.
+func TestASchemaChangeOfWhatCountsAlreadyStopsNothing(t *testing.T) {
+	differs := pgsource.Event{Kind: pgsource.KindSchema, Schema: &pgsource.SchemaChange{Table: shape, Differences: []string{"column a is new"}}}
+	agrees := pgsource.Event{Kind: pgsource.KindSchema, Schema: &pgsource.SchemaChange{Table: shape}}
+	resumed := frontier.NewState()
+	resumed.At = change.Position{Epoch: 1, LSN: 20, Seq: 1}
+	for name, c := range map[string]struct {
+		behind []pgsource.Event
+		stops  bool
+	}{
+		"the new shape comes next": {tx(30, 3, agrees, insert("2")), false},
+		"the old shape goes on":    {tx(30, 3, insert("2")), true},
+		"other tables do not mind": {tx(30, 3), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, _ := newLoop(resumed, 0)
+			l.stream = &film{events: append(tx(20, 2, differs, insert("1")), c.behind...)}
+			err := l.run(t.Context())
+			if stopped := err != nil && strings.Contains(err.Error(), "column a is new"); stopped != c.stops {
+				t.Errorf("stopped %v, want %v: %v", stopped, c.stops, err)
+			}
+		})
+	}
+}
