@@ -113,6 +113,7 @@ func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
 	}
 	s.env = map[string]string{
 		"SEGUE_CONFIG": file, "SEGUE_KAFKA_BROKERS": a.Brokers[0], "SEGUE_REGISTRY_URL": a.Registry, "SEGUE_LISTEN": "off", "SEGUE_STAGES": s.stages,
+		"GOMEMLIMIT": "off", // the limit is the process's, and this one is many services
 	}
 	t.Cleanup(func() {
 		s.stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,10 @@ Redis, with their data in the data directory.`,
 	return c
 }
 
+// memoryLimit is what the collector aims to stay below, so that a service stays below 256 MB resident (P8): buffers are bounded, but
+// garbage would double them. An embedded Kafka has its own needs. GOMEMLIMIT overrides it.
+const memoryLimit = 176 << 20
+
 // choices are what the user decided where segue must not decide by itself.
 type choices struct {
 	acceptMapping bool // take a changed mapping from here on
@@ -101,6 +106,9 @@ func (p *process) serve(cmd *cobra.Command, r runnable, c choices) (err error) {
 	servers, err := start(cmd.Context(), s, log)
 	if err != nil {
 		return err
+	}
+	if servers.embedded == nil && p.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	defer func() { err = errors.Join(err, servers.close()) }()
 	if servers.embedded != nil {
