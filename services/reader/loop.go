@@ -36,6 +36,7 @@ type loop struct {
 	resumed change.Position
 	prefix  string                            // of marks
 	ignore  bool                              // schema changes
+	voided  []frontier.Load                   // of a former history: the first boundary takes them back
 	stale   map[uint32]*pgsource.SchemaChange // by OID: tables whose shape differs in what counts already
 
 	confirm   uint64       // the end of the last transaction that was cut
@@ -172,7 +173,8 @@ func (l *loop) commit(ctx context.Context, c *pgsource.Commit) error {
 		return nil
 	}
 	cut := l.cut(true)
-	cut.Loads, cut.Marks = p.loads, p.marks
+	cut.Loads, cut.Marks = append(l.voided, p.loads...), p.marks
+	l.voided = nil
 	l.offered = now
 	if err := l.writer.Cut(ctx, cut, len(p.marks) > 0); err != nil {
 		return err

@@ -57,6 +57,7 @@ type opening struct {
 	writer   Writer
 	resumed  frontier.State
 	epoch    uint32
+	voided   []frontier.Load // what a new history takes back
 }
 
 // source connects, and finds out whom it talks to and what the tables look like.
@@ -122,9 +123,20 @@ func (o *opening) claim(ctx context.Context) (err error) {
 	}
 	o.log.Warn("a new history begins: every table is read again", "reason", err.Error())
 	o.epoch++
+	o.voided = voided(&o.resumed)
 	o.resumed.Loads, o.resumed.Loaded, o.resumed.At = nil, false, change.Position{}
 	o.resumed.Confirm = 0
 	return nil
+}
+
+// voided takes the loads of the former history back. Kafka has to be told: a life that is cut short would leave them to the next one,
+// which finds nothing to read.
+func voided(was *frontier.State) []frontier.Load {
+	var out []frontier.Load
+	for _, l := range was.Loads {
+		out = append(out, frontier.Load{Table: l.Table, Leaf: l.Leaf})
+	}
+	return out
 }
 
 // continues says why the slot does not continue what Kafka holds, nil where it does.
@@ -164,7 +176,7 @@ func (o *opening) assemble(ctx context.Context) error {
 	parts := parts{
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
-		resumed: o.resumed, epoch: o.epoch, source: history(&o.identity),
+		resumed: o.resumed, voided: o.voided, epoch: o.epoch, source: history(&o.identity),
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
 		},

@@ -223,13 +223,27 @@ func TestTablesThatCannotBeFollowedAreRefused(t *testing.T) {
 	}
 }
 
+// dropSlot waits until the server has noticed that the former life is over.
+func (h *harness) dropSlot() {
+	h.t.Helper()
+	h.wait("the slot to be free", func() bool {
+		var free bool
+		if err := h.conn.QueryRow(h.t.Context(), `SELECT NOT active FROM pg_replication_slots WHERE slot_name = $1`, h.slot).Scan(&free); err != nil {
+			h.t.Fatal(err)
+		}
+		return free
+	})
+	pgtest.Exec(h.t, h.conn, `SELECT pg_drop_replication_slot('`+h.slot+`')`)
+}
+
 func TestALostSlotStopsTheReader(t *testing.T) {
 	h := newHarness(t, pgtest.Database(t), []string{"a"}, shop...)
 	h.start()
 	x := h.target()
 	x.settle()
 	h.kill()
-	pgtest.Exec(t, h.conn, `SELECT pg_drop_replication_slot('`+h.slot+`')`, `UPDATE public.a SET n = 0 WHERE id < 10`)
+	h.dropSlot()
+	pgtest.Exec(t, h.conn, `UPDATE public.a SET n = 0 WHERE id < 10`)
 	h.start()
 	if err := h.end(); err == nil || !strings.Contains(err.Error(), "data is at risk") {
 		t.Fatalf("got %v", err)
@@ -242,6 +256,24 @@ func TestALostSlotStopsTheReader(t *testing.T) {
 	h.cfg = func(c *reader.Config) { c.NewHistory = true }
 	h.start()
 	x.until("the new epoch", func() bool { return x.at.Epoch == 2 })
+	x.settle()
+}
+
+// A new history that is cut short is still one for the next life: what the former one had read is read again.
+func TestANewHistoryOutlivesACrash(t *testing.T) {
+	h := newHarness(t, pgtest.Database(t), []string{"a", "b"}, shop...)
+	h.start()
+	x := h.target()
+	x.settle()
+	h.kill()
+	h.dropSlot()
+	pgtest.Exec(t, h.conn, `UPDATE public.a SET n = 0 WHERE id < 10`, `UPDATE public.b SET note = 'unseen' WHERE y < 10`)
+	h.cfg = func(c *reader.Config) { c.NewHistory, c.RowsPerSecond, c.Workers = true, 1, 1 }
+	h.start()
+	x.until("the new epoch", func() bool { return x.at.Epoch == 2 })
+	h.kill()
+	h.cfg = func(*reader.Config) {}
+	h.start()
 	x.settle()
 }
 
