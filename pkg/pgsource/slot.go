@@ -43,6 +43,9 @@ type SlotState struct {
 	Added, Removed []table.Name
 }
 
+// End is where the server's log ended when it was asked. It never goes back in one history.
+func (s *SlotState) End() uint64 { return s.ConfirmedLSN + uint64(s.UnconfirmedBytes) }
+
 const inspectSQL = `
 SELECT coalesce(s.plugin, ''), coalesce(s.database, ''), s.temporary, s.active, coalesce(s.active_pid, 0),
        coalesce(s.confirmed_flush_lsn - '0/0', 0)::bigint, coalesce(s.restart_lsn - '0/0', 0)::bigint,

@@ -43,6 +43,15 @@ func otherSource(was, is string) error {
 		"check the source's URL; after a failover or a restore, read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
+// sourceBehind says that the source's log ends before what was read of it: a copy of the server from an earlier time. What it writes from here
+// on lies at positions that Kafka holds already, and would be taken for known.
+func sourceBehind(end, frontier uint64) error {
+	return fault.Fatal(
+		fmt.Errorf("the source's log ends at %s, the last frontier in Kafka confirms it up to %s: the source was put back to an earlier time, data is at risk",
+			pgsource.LSN(end), pgsource.LSN(frontier)),
+		"check the source's URL; after a restore, read all tables again as a new history: segue run reader --new-history (or run all)")
+}
+
 // partitionGone says that rows vanished of which the log tells nothing.
 func partitionGone(root, leaf table.Name, what string) error {
 	return fault.Fatal(

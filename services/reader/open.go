@@ -145,6 +145,8 @@ func (o *opening) continues() error {
 	switch {
 	case o.resumed.Source != "" && o.resumed.Source != is:
 		return otherSource(o.resumed.Source, is)
+	case o.state.Exists && o.state.End() < o.resumed.Confirm:
+		return sourceBehind(o.state.End(), o.resumed.Confirm)
 	case o.created:
 		return slotNew(o.cfg.Slot, o.resumed.At)
 	case o.state.ConfirmedLSN > o.resumed.Confirm:
