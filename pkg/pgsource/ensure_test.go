@@ -216,3 +216,31 @@ func TestEmitIsSeenOnce(t *testing.T) {
 		t.Errorf("seen %d times", n)
 	}
 }
+
+// Every way in which a publication may leave changes of a table out is a gap.
+func TestGaps(t *testing.T) {
+	s := newSource(t, `CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)`, "a", "b")
+	publication := table.Quote(s.setup.Publication)
+	want := func(what string, names ...string) {
+		t.Helper()
+		got, err := pgsource.Gaps(t.Context(), s.conn, s.setup.Publication, s.shapes())
+		if err != nil || !slices.Equal(got, public(names...)) {
+			t.Errorf("%s: want %v, got %v, %v", what, names, got, err)
+		}
+		if _, err := pgsource.Ensure(t.Context(), s.conn, s.setup); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("as it was made")
+	s.exec(`ALTER PUBLICATION ` + publication + ` DROP TABLE b`)
+	want("a table taken out", "b")
+	s.exec(`DROP TABLE a`, `CREATE TABLE a (id int PRIMARY KEY)`)
+	want("a table made again", "a")
+	s.exec(`ALTER PUBLICATION ` + publication + ` SET (publish = 'insert')`)
+	want("other options", "a", "b")
+	if _, err := s.conn.Exec(t.Context(), `ALTER PUBLICATION `+publication+` SET TABLE a, b WHERE (id > 5)`); err == nil {
+		want("a filter", "b")
+	}
+	s.exec(`DROP PUBLICATION ` + publication)
+	want("no publication", "a", "b")
+}

@@ -3,6 +3,7 @@ package pgsource
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -77,6 +78,43 @@ JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
 JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE p.pubname = $1`
+
+const gapsSQL = `
+SELECT EXISTS (SELECT FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid
+               WHERE p.pubname = $1 AND r.prrelid = w.oid
+                 AND pg_catalog.to_jsonb(r) ->> 'prqual' IS NULL AND pg_catalog.to_jsonb(r) ->> 'prattrs' IS NULL)
+FROM pg_catalog.unnest($2::oid[]) WITH ORDINALITY AS w (oid, ord) ORDER BY w.ord`
+
+// Gaps lists the tables that the publication, as it is now, does not publish whole: it was altered or dropped by somebody else, or the
+// table is not the one that was added (dropped and made again, by the same name). What changed in them meanwhile is in no stream, and Ensure
+// would mend the publication without a trace of that.
+func Gaps(ctx context.Context, q postgres.Querier, publication string, shapes []*table.Table) ([]table.Name, error) {
+	step := "publication " + publication
+	var all, options bool
+	err := q.QueryRow(ctx, publicationSQL, publication).Scan(&all, &options)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("%s: %w", step, postgres.Safe(err))
+	}
+	oids := make([]uint32, len(shapes))
+	for i, t := range shapes {
+		oids[i] = t.OID
+	}
+	rows, err := q.Query(ctx, gapsSQL, publication, oids)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", step, postgres.Safe(err))
+	}
+	published, err := pgx.CollectRows(rows, pgx.RowTo[bool])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", step, postgres.Safe(err))
+	}
+	var out []table.Name
+	for i, t := range shapes {
+		if !options || !(all || published[i]) {
+			out = append(out, t.Name)
+		}
+	}
+	return out, nil
+}
 
 func publicationChanges(ctx context.Context, tx pgx.Tx, s Setup, version int) (statements []string, added, removed []table.Name, err error) {
 	name := table.Quote(s.Publication)

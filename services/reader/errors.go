@@ -52,6 +52,18 @@ func sourceBehind(end, frontier uint64) error {
 		"check the source's URL; after a restore, read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
+// unpublished says that the stream leaves changes out without a word.
+func unpublished(publication string, tables []table.Name) error {
+	names := make([]string, len(tables))
+	for i, n := range tables {
+		names[i] = n.String()
+	}
+	return fault.Fatal(
+		fmt.Errorf("publication %s does not publish all of %s any more (it was altered, or a table was dropped and made again): what changed there meanwhile is in no stream, data is at risk",
+			publication, strings.Join(names, ", ")),
+		"the source is whole; read all tables again as a new history: segue run reader --new-history (or run all)")
+}
+
 // partitionGone says that rows vanished of which the log tells nothing.
 func partitionGone(root, leaf table.Name, what string) error {
 	return fault.Fatal(

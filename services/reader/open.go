@@ -36,6 +36,9 @@ func (r *Reader) open(ctx context.Context) (_ *session, err error) {
 	if err := o.claim(ctx); err != nil {
 		return nil, err
 	}
+	if err := o.mend(ctx); err != nil {
+		return nil, err
+	}
 	if err := o.assemble(ctx); err != nil {
 		return nil, err
 	}
@@ -52,6 +55,7 @@ type opening struct {
 	scanner  *pgscan.Scanner
 	tables   []*table.Table
 	created  bool
+	gaps     []table.Name // what the slot's publication did not publish whole when this life began
 	state    pgsource.SlotState
 	stream   *pgsource.Stream
 	writer   Writer
@@ -88,11 +92,9 @@ func (o *opening) slot(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	state, err := pgsource.Ensure(ctx, conn, pgsource.Setup{Slot: o.cfg.Slot, Publication: o.cfg.Publication, Tables: o.cfg.Tables})
-	if err != nil {
+	if err := o.setup(ctx, conn); err != nil {
 		return err
 	}
-	o.created = state.Created
 	// From the slot's confirmed position on: transactions that a frontier holds already are skipped by their position.
 	o.stream, err = pgsource.OpenStream(ctx, pgsource.StreamConfig{
 		URL: o.cfg.URL, App: o.cfg.App, Slot: o.cfg.Slot, Publication: o.cfg.Publication, Shapes: o.tables,
@@ -104,6 +106,35 @@ func (o *opening) slot(ctx context.Context) error {
 	// Now that nobody else can confirm any more.
 	o.state, err = pgsource.Inspect(ctx, conn, o.cfg.Slot)
 	return err
+}
+
+// setup makes publication and slot. A publication that must be mended under a slot that is there waits until the frontiers were looked
+// at: what it left out meanwhile may be what they count on, and nothing would show it afterwards.
+func (o *opening) setup(ctx context.Context, conn *pgx.Conn) error {
+	was, err := pgsource.Inspect(ctx, conn, o.cfg.Slot)
+	if err != nil {
+		return err
+	}
+	if was.Exists {
+		if o.gaps, err = pgsource.Gaps(ctx, conn, o.cfg.Publication, o.tables); err != nil || len(o.gaps) > 0 {
+			return err
+		}
+	}
+	return o.ensure(ctx, conn)
+}
+
+func (o *opening) ensure(ctx context.Context, conn *pgx.Conn) error {
+	state, err := pgsource.Ensure(ctx, conn, pgsource.Setup{Slot: o.cfg.Slot, Publication: o.cfg.Publication, Tables: o.cfg.Tables})
+	o.created = state.Created
+	return err
+}
+
+// mend brings the publication in line once the frontiers were looked at. Its new tables are in the stream from here on.
+func (o *opening) mend(ctx context.Context) error {
+	if len(o.gaps) == 0 {
+		return nil
+	}
+	return o.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return o.ensure(ctx, c.Conn()) })
 }
 
 // claim opens the writer and compares where Kafka and the slot stand.
@@ -152,7 +183,28 @@ func (o *opening) continues() error {
 	case o.state.ConfirmedLSN > o.resumed.Confirm:
 		return slotAhead(o.cfg.Slot, o.state.ConfirmedLSN, o.resumed.Confirm)
 	}
+	if gaps := followed(&o.resumed, o.gaps); len(gaps) > 0 {
+		return unpublished(o.cfg.Publication, gaps)
+	}
 	return nil
+}
+
+// followed are those of the tables that the frontiers tell of.
+func followed(resumed *frontier.State, names []table.Name) []table.Name {
+	var out []table.Name
+	for _, n := range names {
+		known := false
+		for _, l := range resumed.Loads {
+			known = known || l.Table == n && (l.Complete || len(l.Done) > 0)
+		}
+		for lane, end := range resumed.Lanes {
+			known = known || lane.Table == n.Topic() && end.Total > 0
+		}
+		if known {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // history names what a position belongs to.
@@ -181,6 +233,13 @@ func (o *opening) assemble(ctx context.Context) error {
 		resumed: o.resumed, voided: o.voided, epoch: o.epoch, source: history(&o.identity),
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
+		},
+		published: func(ctx context.Context) error {
+			gaps, err := pgsource.Gaps(ctx, o.pool, o.cfg.Publication, o.tables)
+			if err != nil || len(gaps) == 0 {
+				return err
+			}
+			return unpublished(o.cfg.Publication, gaps)
 		},
 	}
 	if err := parts.into(ctx, o.s); err != nil {

@@ -26,10 +26,12 @@ type parts struct {
 	clock    Clock
 	emitter  Emitter
 	slot     func(ctx context.Context) (pgsource.SlotState, error)
-	resumed  frontier.State
-	voided   []frontier.Load
-	epoch    uint32
-	source   string
+	// published says what is wrong with the publication, nil where nothing is.
+	published func(ctx context.Context) error
+	resumed   frontier.State
+	voided    []frontier.Load
+	epoch     uint32
+	source    string
 }
 
 // into assembles the session. The slot is held, so the transaction id that it takes is younger than everything that the stream does not
@@ -59,7 +61,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 		life:     p.writer.Incarnation(), limit: 4 * p.cfg.ChunkBytes, step: p.cfg.ChunkBytes, retries: p.cfg.Retries,
 	}
 	s.poller = &poller{
-		desk: s.desk, clock: p.clock, scanner: p.scanner, emitter: p.emitter, slot: p.slot, log: p.log, metrics: p.metrics,
+		desk: s.desk, clock: p.clock, scanner: p.scanner, emitter: p.emitter, slot: p.slot, published: p.published, log: p.log, metrics: p.metrics,
 		heard:  func() time.Time { return unixNano(s.loop.heard.Load()) },
 		tables: p.tables, beat: heartbeatMark(life(p.writer.Incarnation())), heartbeat: p.cfg.Heartbeat, progress: s.progress,
 	}

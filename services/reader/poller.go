@@ -24,9 +24,11 @@ type poller struct {
 	scanner Scanner
 	emitter Emitter
 	slot    func(ctx context.Context) (pgsource.SlotState, error)
-	heard   func() time.Time // when the loop last met a commit
-	log     *slog.Logger
-	metrics *metrics
+	// published says what is wrong with the publication, nil where nothing is: the stream does not tell that it leaves something out.
+	published func(ctx context.Context) error
+	heard     func() time.Time // when the loop last met a commit
+	log       *slog.Logger
+	metrics   *metrics
 
 	tables    []*table.Table
 	beat      chunk.Mark
@@ -97,6 +99,9 @@ func (p *poller) watch(ctx context.Context) error {
 			p.log.Warn("the slot is about to be lost: the source keeps less log than it needs", "retained_bytes", s.RetainedBytes)
 		}
 		if n > 0 && n%int(heapsEvery/snapshotEvery) == 0 {
+			if err := p.published(ctx); err != nil {
+				return err
+			}
 			if err := p.heaps(ctx); err != nil {
 				return err
 			}

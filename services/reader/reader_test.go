@@ -277,6 +277,33 @@ func TestANewHistoryOutlivesACrash(t *testing.T) {
 	x.settle()
 }
 
+// A publication that somebody altered, or whose table was made again, left changes out that nothing would ever show.
+func TestAGapInThePublicationStopsTheReader(t *testing.T) {
+	h := newHarness(t, pgtest.Database(t), []string{"a", "b"}, shop...)
+	h.start()
+	x := h.target()
+	x.settle()
+	h.kill()
+	pgtest.Exec(t, h.conn, `ALTER PUBLICATION `+h.slot+` DROP TABLE public.b`, `UPDATE public.b SET note = 'unseen' WHERE y < 10`)
+	for range 2 { // the first life must not mend what the second one has to see
+		h.start()
+		if err := h.end(); err == nil || !strings.Contains(err.Error(), "public.b") || strings.Contains(err.Error(), "public.a") || !strings.Contains(err.Error(), "in no stream") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	h.cfg = func(c *reader.Config) { c.NewHistory = true }
+	h.start()
+	x.until("the new epoch", func() bool { return x.at.Epoch == 2 })
+	x.settle()
+	h.kill()
+	h.cfg = func(*reader.Config) {}
+	pgtest.Exec(t, h.conn, `CREATE TABLE public.c (LIKE public.b INCLUDING ALL)`, `DROP TABLE public.b`, `ALTER TABLE public.c RENAME TO b`)
+	h.start()
+	if err := h.end(); err == nil || !strings.Contains(err.Error(), "public.b") {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestTheSlotIsConfirmedOnlyBehindValidFrontiers(t *testing.T) {
 	h := newHarness(t, pgtest.Database(t), []string{"a"}, shop...)
 	h.start()
