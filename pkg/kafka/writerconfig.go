@@ -12,7 +12,10 @@ import (
 type Pace struct {
 	// A boundary is cut at once when no frontier is in flight, else after Delay (20 ms) at most, or after Changes (5 000) or Bytes
 	// (2 MiB) since the last cut. Places inside a transaction are cut only for the latter two.
-	Delay   time.Duration
+	Delay time.Duration
+	// Rest is the least time between two cuts that nothing presses for (4 ms): a lone transaction goes at once, a thousand a second share
+	// frontiers, each of which costs a round through Kafka and a transaction on the target.
+	Rest    time.Duration
 	Changes int
 	Bytes   int64
 	// Full is how often a frontier lists all lanes (1 s).
@@ -23,6 +26,7 @@ type Pace struct {
 
 func (p Pace) withDefaults() Pace {
 	p.Delay = orDefault(p.Delay, 20*time.Millisecond)
+	p.Rest = orDefault(p.Rest, 4*time.Millisecond)
 	p.Changes = orDefault(p.Changes, 5000)
 	p.Bytes = orDefault(p.Bytes, 2<<20)
 	p.Full = orDefault(p.Full, time.Second)

@@ -39,8 +39,8 @@ type Config struct {
 	Kafka    *kafka.Config
 	Registry wire.RegistryConfig
 	Redis    string // URL; empty: none
-	// Topics are the topics that the migration has for these source tables.
-	Topics func([]*table.Table) []kafka.Topic
+	// Topics are the topics that the migration has for these source tables, on so many brokers.
+	Topics func(tables []*table.Table, brokers int) []kafka.Topic
 }
 
 // Run looks at everything and returns what it found, in the order in which one mends it.
@@ -50,7 +50,7 @@ func Run(ctx context.Context, c Config) []Finding {
 	target := r.target(ctx, c.Spec, source.selected)
 	r.mapping(c.Spec, source, target)
 	if c.Kafka != nil {
-		r.kafka(ctx, *c.Kafka, c.Topics(source.tables))
+		r.kafka(ctx, *c.Kafka, func(brokers int) []kafka.Topic { return c.Topics(source.tables, brokers) })
 		r.registry(ctx, c.Registry)
 	}
 	if c.Redis != "" {

@@ -134,7 +134,7 @@ func TestWhatCannotBeReachedIsSaid(t *testing.T) {
 	s := spec(t, "postgres://nobody:hunter2@127.0.0.1:1/x", "postgres://nobody:hunter2@127.0.0.1:1/y", "  - from: public.a")
 	found := check.Run(t.Context(), check.Config{
 		Spec: s, Kafka: &kafka.Config{Brokers: []string{"127.0.0.1:1"}}, Registry: wire.RegistryConfig{URL: "http://127.0.0.1:1"}, Redis: "redis://127.0.0.1:1",
-		Topics: func([]*table.Table) []kafka.Topic { return nil },
+		Topics: func([]*table.Table, int) []kafka.Topic { return nil },
 	})
 	wants(t, found, check.Error, "source", "refused", "")
 	wants(t, found, check.Error, "target", "refused", "")
@@ -160,7 +160,7 @@ func TestTopicsThatDiffer(t *testing.T) {
 	k := kafka.Config{Brokers: where.Brokers}
 	c := check.Config{
 		Spec: spec(t, source, target, "  - from: public.a"), Kafka: &k, Registry: wire.RegistryConfig{URL: where.Registry}, Redis: where.Redis,
-		Topics: func([]*table.Table) []kafka.Topic { return []kafka.Topic{{Name: "checked.raw", Partitions: 4}} },
+		Topics: func([]*table.Table, int) []kafka.Topic { return []kafka.Topic{{Name: "checked.raw", Partitions: 4}} },
 	}
 	if found := check.Run(t.Context(), c); check.Errors(found) != 0 {
 		t.Errorf("missing topics are made at the start:\n%s", list(found))

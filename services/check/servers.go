@@ -37,18 +37,19 @@ func (r *report) mapping(spec *migration.Spec, source sourceSide, target targetS
 	r.diagnostics(m.Warnings())
 }
 
-func (r *report) kafka(ctx context.Context, c kafka.Config, topics []kafka.Topic) {
+func (r *report) kafka(ctx context.Context, c kafka.Config, topics func(brokers int) []kafka.Topic) {
 	admin, err := kafka.OpenAdmin(c)
 	if err != nil {
 		r.failure("kafka", err)
 		return
 	}
 	defer admin.Close()
-	if err := admin.Ping(ctx); err != nil {
+	brokers, err := admin.Brokers(ctx)
+	if err != nil {
 		r.error("kafka", err.Error(), "is SEGUE_KAFKA_BROKERS right, and do TLS and SASL settings fit the listener?")
 		return
 	}
-	found, err := admin.CheckTopics(ctx, topics)
+	found, err := admin.CheckTopics(ctx, topics(brokers))
 	if err != nil {
 		r.failure("kafka", err)
 		return

@@ -60,7 +60,9 @@ func (p *process) check(cmd *cobra.Command, s *config.Settings) ([]check.Finding
 	}
 	c := check.Config{
 		Spec: spec, Redis: s.Redis,
-		Topics: func(tables []*table.Table) []kafka.Topic { return topics(spec, tables, config.Staged) },
+		Topics: func(tables []*table.Table, brokers int) []kafka.Topic {
+			return topics(spec, tables, config.Staged, brokers)
+		},
 	}
 	if !s.Embedded() {
 		servers, err := given(s)

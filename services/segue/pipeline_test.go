@@ -89,6 +89,7 @@ func runHistory(t *testing.T, a embedded.Addresses, seed uint64) {
 	s.settle()
 	s.compare()
 	s.stop()
+	s.finish()
 }
 
 func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
@@ -118,8 +119,8 @@ func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
 	t.Cleanup(func() {
 		s.stop()
 		// The origin belongs to the whole cluster, which has room for few.
-		if _, err := s.admin.Exec(context.Background(), "SELECT pg_replication_origin_drop($1)", pgtarget.OriginName(s.name)); err != nil {
-			t.Logf("drop the origin: %v", err) // a history that failed early has none
+		if err := pgtarget.DropOrigin(context.Background(), s.admin, s.name); err != nil {
+			t.Error(err)
 		}
 	})
 	return s
@@ -230,6 +231,20 @@ func (s *story) compare() {
 	var keys int
 	if err := s.target.QueryRow(ctx, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND connamespace = 'public'::regnamespace").Scan(&keys); err != nil || keys != 2 {
 		s.fail("%d validated foreign keys on the target, want 2: %v", keys, err)
+	}
+}
+
+// finish gives the foreign keys back as they were, and leaves nothing on the target but the bookkeeping.
+func (s *story) finish() {
+	s.t.Helper()
+	if code := s.process().run(s.t.Context(), []string{"target", "finish"}); code != exitFine {
+		s.fail("target finish ended with exit code %d", code)
+	}
+	const left = `SELECT (SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND NOT condeferrable AND connamespace = 'public'::regnamespace),
+		(SELECT count(*) FROM pg_replication_origin WHERE roname = $1)`
+	var keys, origins int
+	if err := s.admin.QueryRow(s.t.Context(), left, pgtarget.OriginName(s.name)).Scan(&keys, &origins); err != nil || keys != 2 || origins != 0 {
+		s.fail("behind target finish: %d foreign keys as they were, want 2; %d origins, want none: %v", keys, origins, err)
 	}
 }
 

@@ -31,6 +31,8 @@ CASCADE there would delete rows that the stream does not know of. "run" does bot
 type step struct {
 	sql func(context.Context, *pgx.Conn, *migration.Spec) ([]string, error)
 	run func(context.Context, *pgx.Conn, *migration.Spec) error
+	// behind runs after it, whether there was anything to do or not, and returns notes for people.
+	behind func(context.Context, *pgx.Conn, *migration.Spec) ([]string, error)
 }
 
 var (
@@ -56,6 +58,16 @@ var (
 		},
 		run: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) error {
 			return pgtarget.FinishKeys(ctx, conn, string(spec.Name))
+		},
+		behind: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) ([]string, error) {
+			if err := pgtarget.DropOrigin(ctx, conn, string(spec.Name)); err != nil {
+				return nil, err
+			}
+			tables, err := targetTables(ctx, spec)
+			if err != nil { // the source may be gone for good by now
+				return []string{"the sequences were not moved again: " + err.Error()}, nil
+			}
+			return pgtarget.MoveSequences(ctx, conn, tables)
 		},
 	}
 )
@@ -108,17 +120,24 @@ func (p *process) targetRun(ctx context.Context, conn *pgx.Conn, spec *migration
 		return err
 	}
 	if len(statements) == 0 {
-		_, _ = fmt.Fprintln(p.stderr, "nothing to do")
+		_, _ = fmt.Fprintln(p.stderr, "foreign keys: nothing to do")
+	} else {
+		if err := pgtarget.EnsureSchema(ctx, conn); err != nil {
+			return err
+		}
+		if err := s.run(ctx, conn, spec); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(p.stderr, "foreign keys: done, %s\n", count(len(statements), "statement"))
+	}
+	if s.behind == nil {
 		return nil
 	}
-	if err := pgtarget.EnsureSchema(ctx, conn); err != nil {
-		return err
+	notes, err := s.behind(ctx, conn, spec)
+	for _, n := range notes {
+		_, _ = fmt.Fprintln(p.stderr, n)
 	}
-	if err := s.run(ctx, conn, spec); err != nil {
-		return err
-	}
-	_, _ = fmt.Fprintf(p.stderr, "done: %s\n", count(len(statements), "statement"))
-	return nil
+	return err
 }
 
 func script(statements []string) string {

@@ -17,9 +17,9 @@ const (
 	stageDeduplicator = "deduplicator"
 )
 
-// topics are those of a migration over these source tables. Staged ones have more.
-func topics(spec *migration.Spec, tables []*table.Table, stages string) []kafka.Topic {
-	replication := int16(spec.Kafka.Replication)
+// topics are those of a migration over these source tables, on so many brokers. Staged ones have more.
+func topics(spec *migration.Spec, tables []*table.Table, stages string, brokers int) []kafka.Topic {
+	replication := int16(spec.Kafka.ReplicationOn(brokers))
 	one := func(name string) kafka.Topic { return kafka.Topic{Name: name, Partitions: 1, Replication: replication} }
 	out := []kafka.Topic{one(spec.Name.FrontierTopic(stageReader)), one(spec.Name.RequestsTopic())}
 	lanes := []func(table.Name) string{spec.Name.RawTopic}

@@ -189,7 +189,11 @@ func (w *work) ensureTopics(ctx context.Context, p *plan) error {
 		return err
 	}
 	defer admin.Close()
-	return admin.EnsureTopics(ctx, topics(w.spec, p.tables, w.stages))
+	brokers, err := admin.Brokers(ctx)
+	if err != nil {
+		return err
+	}
+	return admin.EnsureTopics(ctx, topics(w.spec, p.tables, w.stages, brokers))
 }
 
 // frontiers is the codec of a stage's frontier topic.
