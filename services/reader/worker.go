@@ -128,7 +128,7 @@ func (w *workers) scan(ctx context.Context, j *job) (pgscan.Result, error) {
 		return w.scanner.ReadKeys(ctx, j.table, j.keys)
 	}
 	limit := w.limit
-	if j.chunk.Range.To-j.chunk.Range.From <= 1 {
+	if j.chunk.Range.To-j.chunk.Range.From <= 1 && !j.chunk.Open {
 		limit = 0 // no smaller piece exists
 	}
 	return w.scanner.Read(ctx, j.chunk, limit)
@@ -151,6 +151,9 @@ func (w *workers) replan(ctx context.Context, j *job, reason why) (bool, error) 
 	case againRewritten:
 		return true, w.restart(ctx, j)
 	case againTooLarge, againOverflow:
+		if reason == againTooLarge && j.chunk.Open && j.chunk.Range.To-j.chunk.Range.From <= 1 {
+			return true, w.extend(ctx, j)
+		}
 		w.desk.with(func(p *chunk.Plan) { p.Again(j.chunk, true) })
 		return true, nil
 	case againInvisible, againMoved, againError:
@@ -215,6 +218,17 @@ func (w *workers) grown(ctx context.Context, j *job) (bool, error) {
 	}
 	w.desk.with(func(p *chunk.Plan) { p.Grow(j.chunk, heap.Blocks) })
 	return true, nil
+}
+
+// extend gives the open end another beginning, where it holds too much although it is as short as can be: the heap grew while its low
+// watermark was on its way, or one block's rows are that large. What lies before that beginning has an end then.
+func (w *workers) extend(ctx context.Context, j *job) error {
+	heap, err := w.heap(ctx, j)
+	if err != nil {
+		return err
+	}
+	w.desk.with(func(p *chunk.Plan) { p.Grow(j.chunk, max(heap.Blocks, j.chunk.Range.To+1)) })
+	return nil
 }
 
 // The waits between two tries of a chunk.
