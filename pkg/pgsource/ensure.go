@@ -90,11 +90,19 @@ func serverVersion(ctx context.Context, q postgres.Querier) (version int, err er
 	return version, postgres.Safe(err)
 }
 
+// DropSlot removes a slot; one that is not there is no error. A slot in use is a transient one.
+func DropSlot(ctx context.Context, conn *pgx.Conn, slot string) error {
+	_, err := conn.Exec(ctx, `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`, slot)
+	if safe := postgres.Safe(err); safe != nil && postgres.SQLState(safe) != "42704" {
+		return fmt.Errorf("drop slot %s: %w", slot, safe)
+	}
+	return nil
+}
+
 // Drop removes the slot and the publication; what is not there is no error. A slot in use is a transient one.
 func Drop(ctx context.Context, conn *pgx.Conn, s Setup) error {
-	_, err := conn.Exec(ctx, `SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`, s.Slot)
-	if safe := postgres.Safe(err); safe != nil && postgres.SQLState(safe) != "42704" {
-		return fmt.Errorf("drop slot %s: %w", s.Slot, safe)
+	if err := DropSlot(ctx, conn, s.Slot); err != nil {
+		return err
 	}
 	if _, err := conn.Exec(ctx, `DROP PUBLICATION IF EXISTS `+table.Quote(s.Publication)); err != nil {
 		return fmt.Errorf("drop publication %s: %w", s.Publication, postgres.Safe(err))

@@ -68,6 +68,18 @@ func (d *desk) wake() {
 
 func (d *desk) selected(n table.Name) bool { return d.tables[n] != nil }
 
+// unread says whether no range of the table was read yet.
+func (d *desk) unread(n table.Name) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.plan.Loads() {
+		if l.Table == n && (l.Complete || len(l.Done) > 0) {
+			return false
+		}
+	}
+	return true
+}
+
 // observe shows a change to the windows of its table. The bytes are copied once for all of them.
 func (d *desk) observe(c *change.Change) {
 	if d.open.Load() == 0 {

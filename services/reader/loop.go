@@ -37,6 +37,7 @@ type loop struct {
 	prefix  string                            // of marks
 	ignore  bool                              // schema changes
 	voided  []frontier.Load                   // of a former history: the first boundary takes them back
+	opened  uint64                            // where the log ended when this life began
 	stale   map[uint32]*pgsource.SchemaChange // by OID: tables whose shape differs in what counts already
 
 	confirm   uint64       // the end of the last transaction that was cut
@@ -256,6 +257,12 @@ func (l *loop) cut(boundary bool) frontier.Cut {
 	}
 }
 
+// former says whether the rows are of a table that was gone before this life began, while nothing of its successor counts yet that they
+// could belong to: of the backlog of a slot behind a new history.
+func (l *loop) former(s *pgsource.SchemaChange) bool {
+	return l.tx.skip || (l.tx.at.LSN < l.opened && l.desk.unread(s.Name()))
+}
+
 // schema stops at the frontier before the first row of another shape, or goes on by the old one.
 func (l *loop) schema(s *pgsource.SchemaChange) error {
 	switch {
@@ -264,6 +271,10 @@ func (l *loop) schema(s *pgsource.SchemaChange) error {
 		return nil
 	case s.Table == nil && !l.desk.selected(s.Name()):
 		l.log.Info("rows of a table that is not selected are left out", "table", s.Name().String())
+		l.stream.Ignore(s.Relation.OID)
+		return nil
+	case s.Table == nil && l.former(s):
+		l.log.Warn("rows of a former table of the same name are left out: it was dropped, the one that is there is read from the start", "table", s.Name().String())
 		l.stream.Ignore(s.Relation.OID)
 		return nil
 	case s.Table != nil && l.ignore:

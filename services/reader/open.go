@@ -115,6 +115,13 @@ func (o *opening) setup(ctx context.Context, conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
+	if was.WALStatus == "lost" && o.cfg.NewHistory {
+		o.log.Warn("the slot is lost, making it again", "slot", o.cfg.Slot, "confirmed", pgsource.LSN(was.ConfirmedLSN).String())
+		if err := pgsource.DropSlot(ctx, conn, o.cfg.Slot); err != nil {
+			return err
+		}
+		was.Exists = false
+	}
 	if was.Exists {
 		if o.gaps, err = pgsource.Gaps(ctx, conn, o.cfg.Publication, o.tables); err != nil || len(o.gaps) > 0 {
 			return err
@@ -230,7 +237,7 @@ func (o *opening) assemble(ctx context.Context) error {
 	parts := parts{
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
-		resumed: o.resumed, voided: o.voided, epoch: o.epoch, source: history(&o.identity),
+		resumed: o.resumed, voided: o.voided, opened: o.state.End(), epoch: o.epoch, source: history(&o.identity),
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
 		},

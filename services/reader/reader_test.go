@@ -297,11 +297,55 @@ func TestAGapInThePublicationStopsTheReader(t *testing.T) {
 	x.settle()
 	h.kill()
 	h.cfg = func(*reader.Config) {}
-	pgtest.Exec(t, h.conn, `CREATE TABLE public.c (LIKE public.b INCLUDING ALL)`, `DROP TABLE public.b`, `ALTER TABLE public.c RENAME TO b`)
+	pgtest.Exec(t, h.conn, `UPDATE public.b SET note = 'of the former table' WHERE y < 10`, `CREATE TABLE public.c (LIKE public.b INCLUDING ALL)`, `DROP TABLE public.b`, `ALTER TABLE public.c RENAME TO b`)
 	h.start()
-	if err := h.end(); err == nil || !strings.Contains(err.Error(), "public.b") {
+	if err := h.end(); err == nil || !strings.Contains(err.Error(), "all of public.b any more") {
 		t.Fatalf("got %v", err)
 	}
+	// The log still has rows of the former table.
+	h.cfg = func(c *reader.Config) { c.NewHistory = true }
+	pgtest.Exec(t, h.conn, `INSERT INTO public.b (x, y, note) VALUES ('x', 1, 'of the new table')`)
+	h.start()
+	x.until("the new epoch", func() bool { return x.at.Epoch == 3 })
+	x.until("the load", func() bool { return x.loaded })
+	x.rows["b"] = only(x.rows["b"], "of the new table") // rows that the source no longer has are a comparison's to find
+	x.settle()
+}
+
+func only(rows map[string]change.Row, note string) map[string]change.Row {
+	out := map[string]change.Row{}
+	for k, r := range rows {
+		if string(r[len(r)-1].Bytes()) == note {
+			out[k] = r
+		}
+	}
+	return out
+}
+
+// A slot that the server gave up is made again where a new history was chosen.
+func TestANewHistoryReplacesALostSlot(t *testing.T) {
+	c := pgtest.Private(t, map[string]string{"max_slot_wal_keep_size": "1MB", "min_wal_size": "32MB", "max_wal_size": "32MB"})
+	h := newHarness(t, c.Database(t), []string{"a"}, shop...)
+	h.start()
+	x := h.target()
+	x.settle()
+	h.kill()
+	h.wait("the slot to be lost", func() bool {
+		pgtest.Exec(t, h.conn, `UPDATE public.a SET n = 0 WHERE id < 10`, `SELECT pg_switch_wal()`, `CHECKPOINT`)
+		var lost bool
+		if err := h.conn.QueryRow(t.Context(), `SELECT wal_status = 'lost' FROM pg_replication_slots WHERE slot_name = $1`, h.slot).Scan(&lost); err != nil {
+			t.Fatal(err)
+		}
+		return lost
+	})
+	h.start()
+	if err := h.end(); err == nil || !strings.Contains(err.Error(), "is lost") {
+		t.Fatalf("got %v", err)
+	}
+	h.cfg = func(c *reader.Config) { c.NewHistory = true }
+	h.start()
+	x.until("the new epoch", func() bool { return x.at.Epoch == 2 })
+	x.settle()
 }
 
 func TestTheSlotIsConfirmedOnlyBehindValidFrontiers(t *testing.T) {
