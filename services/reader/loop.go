@@ -139,6 +139,7 @@ func (l *loop) put(ctx context.Context, c *change.Change) error {
 		return nil
 	}
 	l.tx.changes, l.tx.bytes = 0, 0
+	l.heard.Store(time.Now().UnixNano())
 	return l.writer.Cut(ctx, l.cut(false), false)
 }
 

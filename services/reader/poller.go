@@ -15,6 +15,8 @@ import (
 const (
 	snapshotEvery = time.Second
 	heapsEvery    = 15 * time.Second
+	// silence is how long nothing may come back of what was written into the log until somebody is told.
+	silence = 30 * time.Second
 )
 
 // poller asks the source about itself.
@@ -64,7 +66,13 @@ func (p *poller) snapshots(ctx context.Context) error {
 // beats writes into a log in which nothing came, so that there is a position to put a frontier at.
 func (p *poller) beats(ctx context.Context) error {
 	sent := time.Now()
+	told := sent
 	for {
+		if quiet := time.Since(p.heard()); quiet > silence && time.Since(told) > silence {
+			told = time.Now()
+			p.log.Warn("nothing comes of what is written into the source's log: its sender stands still or works on one very large transaction, or Kafka takes nothing",
+				"for", quiet.Round(time.Second).String())
+		}
 		idle := p.heartbeat - time.Since(later(p.heard(), sent))
 		if idle > 0 {
 			if err := sleep(ctx, idle); err != nil {
@@ -73,10 +81,17 @@ func (p *poller) beats(ctx context.Context) error {
 			continue
 		}
 		sent = time.Now()
-		if err := p.emitter.Emit(ctx, p.beat); err != nil {
+		if err := p.emit(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+// emit writes one heartbeat. A server that accepts it and never answers is an error that is told, too.
+func (p *poller) emit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	return p.emitter.Emit(ctx, p.beat)
 }
 
 func later(a, b time.Time) time.Time {

@@ -1,16 +1,71 @@
 package reader
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"segue/pkg/chunk"
+	"segue/pkg/fault"
 	"segue/pkg/pgsource"
 )
+
+// echo is an emitter that answers at once, or never.
+type echo struct {
+	dumb  bool
+	beats int
+}
+
+func (e *echo) Emit(ctx context.Context, _ chunk.Mark) error {
+	e.beats++
+	if e.dumb {
+		<-ctx.Done()
+		return fault.Transient(ctx.Err())
+	}
+	return nil
+}
+
+// A stream that stands still although its connection lives is told, again and again, and so is a server that does not answer.
+func TestSilenceIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		back  bool // what is written comes back
+		dumb  bool
+		lines int
+		part  string
+	}{
+		"all is well":     {back: true},
+		"a dumb stream":   {lines: 3, part: "nothing comes"},
+		"a silent server": {dumb: true, lines: 3, part: "asking the source again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				began := time.Now()
+				p := &poller{
+					log: slog.New(slog.NewTextHandler(&out, nil)), emitter: &echo{dumb: c.dumb}, heartbeat: 2 * time.Second,
+					heard: func() time.Time {
+						if c.back {
+							return time.Now().Add(-time.Second)
+						}
+						return began
+					},
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 125*time.Second)
+				defer cancel()
+				_ = patiently(ctx, p.log, "heartbeat", p.beats)
+				if n := strings.Count(out.String(), c.part); c.part != "" && n != c.lines || c.part == "" && out.Len() > 0 {
+					t.Errorf("%d lines: %s", n, out.String())
+				}
+			})
+		})
+	}
+}
 
 // What the publication leaves out is noticed while the reader runs: nothing in the stream would tell.
 func TestThePublicationIsWatched(t *testing.T) {
