@@ -20,6 +20,15 @@ func schemaError(s *pgsource.SchemaChange, at change.Position) error {
 			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so compare the table afterwards (segue reconcile --table "+s.Name().String()+")")
 }
 
+// shapeBehind says that the log still has rows of a shape that the table had before this life began: it was changed while nobody read.
+func shapeBehind(s *pgsource.SchemaChange, at change.Position, slot string) error {
+	return fault.Fatal(
+		fmt.Errorf("%s was changed while the reader was behind: rows up to %s are of the former shape: %s; no data is at risk",
+			s.Name(), at, strings.Join(s.Differences, "; ")),
+		"undo the change if that is possible and run again; else give these rows up and read all tables again as a new history: "+
+			"SELECT pg_drop_replication_slot('"+slot+"') on the source, then segue run reader --new-history (or run all)")
+}
+
 // slotAhead says that the source no longer has changes that no frontier holds.
 func slotAhead(slot string, confirmed, frontier uint64) error {
 	return fault.Fatal(

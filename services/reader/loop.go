@@ -38,6 +38,7 @@ type loop struct {
 	ignore  bool                              // schema changes
 	voided  []frontier.Load                   // of a former history: the first boundary takes them back
 	opened  uint64                            // where the log ended when this life began
+	slot    string                            // its name
 	stale   map[uint32]*pgsource.SchemaChange // by OID: tables whose shape differs in what counts already
 
 	confirm   uint64       // the end of the last transaction that was cut
@@ -105,7 +106,7 @@ func (l *loop) change(ctx context.Context, c *change.Change) error {
 		return nil
 	}
 	if s := l.stale[c.Table.OID]; s != nil {
-		return schemaError(s, l.tx.at)
+		return l.otherShape(s)
 	}
 	if err := l.put(ctx, c); err != nil {
 		return err
@@ -289,6 +290,14 @@ func (l *loop) schema(s *pgsource.SchemaChange) error {
 		}
 		l.stale[s.Table.OID] = s
 		return nil
+	}
+	return l.otherShape(s)
+}
+
+// otherShape says what goes on: the table is behind the log, or the log behind the table.
+func (l *loop) otherShape(s *pgsource.SchemaChange) error {
+	if s.Table != nil && l.tx.at.LSN < l.opened {
+		return shapeBehind(s, l.tx.at, l.slot)
 	}
 	return schemaError(s, l.tx.at)
 }

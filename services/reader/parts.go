@@ -53,7 +53,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 		stream: p.stream, writer: p.writer, lanes: newLanes(p.writer, p.tables, p.encoders, p.cfg.Partitions), desk: s.desk,
 		log: p.log, metrics: p.metrics, epoch: p.epoch, source: p.source, resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
 		ignore: p.cfg.IgnoreSchemaChanges, confirm: p.resumed.Confirm, committed: p.resumed.Committed,
-		voided: p.voided, opened: p.opened,
+		voided: p.voided, opened: p.opened, slot: p.cfg.Slot,
 	}
 	s.loop.heard.Store(time.Now().UnixNano())
 	s.workers = &workers{
