@@ -204,7 +204,7 @@ func TestPartitionsAreReadOneByOne(t *testing.T) {
 		t.Errorf("%q %v", show(got.Rows), err)
 	}
 	asked := []change.Row{{change.String("1"), change.String("2024-05-05")}}
-	if got, err = f.scan.ReadKeys(t.Context(), heaps[0].Table, asked); err != nil || len(got.Rows) != 1 {
+	if got, err = f.scan.ReadKeys(t.Context(), heaps[0].Table, asked, 0); err != nil || len(got.Rows) != 1 {
 		t.Errorf("%q %v", show(got.Rows), err)
 	}
 }
@@ -217,7 +217,7 @@ func TestChildrenAreNotTheParents(t *testing.T) {
 	if err != nil || !slices.Equal(show(got.Rows), []string{"1"}) {
 		t.Errorf("%q %v", show(got.Rows), err)
 	}
-	if got, err = f.scan.ReadKeys(t.Context(), p, []change.Row{{change.String("2")}}); err != nil || len(got.Rows) != 0 {
+	if got, err = f.scan.ReadKeys(t.Context(), p, []change.Row{{change.String("2")}}, 0); err != nil || len(got.Rows) != 0 {
 		t.Errorf("%q %v", show(got.Rows), err)
 	}
 }
@@ -228,14 +228,17 @@ func TestReadKeys(t *testing.T) {
 		`INSERT INTO public.k VALUES (1.50, E'a"b\\c,{}', 'x'), (2, 'plain', NULL), (3, 'null', 'y')`)
 	k := f.shape("k")
 	key := func(c, n string) change.Row { return change.Row{change.String(n), change.String(c), change.Absent()} }
-	got, err := f.scan.ReadKeys(t.Context(), k, []change.Row{key(`a"b\c,{}`, "1.50"), key("plain", "2.00"), key("null", "3"), key("gone", "1")})
+	got, err := f.scan.ReadKeys(t.Context(), k, []change.Row{key(`a"b\c,{}`, "1.50"), key("plain", "2.00"), key("null", "3"), key("gone", "1")}, 100)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := f.scan.ReadKeys(t.Context(), k, []change.Row{key("plain", "2.00"), key("null", "3")}, 10); !errors.Is(err, pgscan.ErrTooLarge) {
+		t.Errorf("more than fits is %v", err)
 	}
 	if want := []string{`1.50|a"b\c,{}|x`, "2.00|plain|NULL", "3.00|null|y"}; !slices.Equal(show(got.Rows), want) {
 		t.Errorf("got %q", show(got.Rows))
 	}
-	if _, err = f.scan.ReadKeys(t.Context(), k, []change.Row{key("a", "secret")}); fault.ClassOf(err) != fault.ClassPoison || strings.Contains(err.Error(), "secret") {
+	if _, err = f.scan.ReadKeys(t.Context(), k, []change.Row{key("a", "secret")}, 0); fault.ClassOf(err) != fault.ClassPoison || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a key of the wrong type is %v", err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 const textArrayOID = 1009
 
 // ReadKeys reads the rows with the given keys: asked holds a row of the table's width for each, with the key's columns set. What is
-// not among the result's rows was not there.
-func (s *Scanner) ReadKeys(ctx context.Context, t *table.Table, asked []change.Row) (Result, error) {
+// not among the result's rows was not there. More than limit bytes of text are ErrTooLarge; 0 is no limit.
+func (s *Scanner) ReadKeys(ctx context.Context, t *table.Table, asked []change.Row, limit int64) (Result, error) {
 	var out Result
 	err := s.within(ctx, t.Name, func(conn *pgconn.PgConn, _ uint32, snap chunk.Snapshot) error {
 		at, sql := keysSQL(t)
@@ -30,6 +30,9 @@ func (s *Scanner) ReadKeys(ctx context.Context, t *table.Table, asked []change.R
 		out = Result{Snapshot: snap}
 		for r.NextRow() {
 			out.Rows = append(out.Rows, copyRow(r.Values(), at, len(t.Columns), &out.Bytes))
+			if limit > 0 && out.Bytes > limit {
+				return ErrTooLarge // the rest stays unread: the pool closes the connection
+			}
 		}
 		_, err := r.Close()
 		return postgres.Safe(err)

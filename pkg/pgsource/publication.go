@@ -109,7 +109,7 @@ func Gaps(ctx context.Context, q postgres.Querier, publication string, shapes []
 	}
 	var out []table.Name
 	for i, t := range shapes {
-		if !options || !(all || published[i]) {
+		if whole := options && (all || published[i]); !whole {
 			out = append(out, t.Name)
 		}
 	}

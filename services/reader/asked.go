@@ -8,7 +8,7 @@ import (
 	"segue/pkg/table"
 )
 
-// maxKeys bounds the keys that are read together; one request with more is read as it is.
+// maxKeys bounds the keys that are read together; a request with more is read in pieces.
 const maxKeys = 1000
 
 // maxAsked bounds the keys that wait: the requests topic is read no further while there are more.

@@ -47,7 +47,7 @@ type Stream interface {
 // Scanner reads chunks: pgscan.Scanner.
 type Scanner interface {
 	Read(ctx context.Context, c chunk.Chunk, limit int64) (pgscan.Result, error)
-	ReadKeys(ctx context.Context, t *table.Table, asked []change.Row) (pgscan.Result, error)
+	ReadKeys(ctx context.Context, t *table.Table, asked []change.Row, limit int64) (pgscan.Result, error)
 	Heaps(ctx context.Context, tables []*table.Table) ([]chunk.Heap, error)
 }
 

@@ -145,7 +145,8 @@ func (d *desk) next() *job {
 		return nil
 	}
 	if t, keys, requests := d.asked.next(); requests != nil {
-		return &job{table: t, keys: keys, requests: requests}
+		n := min(len(keys), maxKeys)
+		return &job{table: t, keys: keys[:n:n], rest: keys[n:], requests: requests}
 	}
 	if c, ok := d.plan.Next(); ok {
 		return &job{table: c.Table, chunk: c}
@@ -251,13 +252,27 @@ func (d *desk) found(j *job, r pgscan.Result) {
 	j.result = r
 }
 
+// answer enters a piece of keys as read; with the last one its requests are answered. The lock is held.
+func (d *desk) answer(j *job) {
+	if len(j.rest) == 0 {
+		d.asked.done(j.requests)
+	}
+	d.wake()
+}
+
+// leaveOut is answer for a key that cannot be read.
+func (d *desk) leaveOut(j *job) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answer(j)
+}
+
 // finish enters a chunk as done, now that its rows are on their way, and returns what the next boundary cut tells of it.
 func (d *desk) finish(j *job) (frontier.Load, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j.keys != nil {
-		d.asked.done(j.requests)
-		d.wake()
+		d.answer(j)
 		return frontier.Load{}, false
 	}
 	load, ok := d.plan.Finish(j.chunk)

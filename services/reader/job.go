@@ -13,7 +13,8 @@ type job struct {
 	table    *table.Table
 	chunk    chunk.Chunk
 	keys     []change.Row // rows of the table's width with the key's columns set; nil for a range
-	requests []int64      // offsets that the keys came from
+	rest     []change.Row // keys that are read after these, in pieces that fit
+	requests []int64      // offsets that the keys came from: answered with the last piece
 
 	low, high string
 	window    *chunk.Window
@@ -36,6 +37,7 @@ const (
 	againTooLarge  why = "large"     // more rows than a chunk may hold
 	againRewritten why = "rewritten" // the heap has another file
 	againError     why = "error"
+	againWrong     why = "wrong" // a key that is no value of its column's type
 )
 
 // verdict is what the loop made of a chunk.
@@ -45,6 +47,23 @@ type verdict struct {
 }
 
 func (j *job) end(v verdict) { j.done <- v }
+
+// split halves the keys; false where there is but one.
+func (j *job) split() bool {
+	half := len(j.keys) / 2
+	if half == 0 {
+		return false
+	}
+	j.keys, j.rest = j.keys[:half:half], append(j.keys[half:len(j.keys):len(j.keys)], j.rest...)
+	return true
+}
+
+// more goes on to the next piece of the keys, somewhat larger than the last; false where that was the last.
+func (j *job) more() bool {
+	n := min(len(j.keys)+len(j.keys)/4+1, maxKeys, len(j.rest))
+	j.keys, j.rest = j.rest[:n:n], j.rest[n:]
+	return n > 0
+}
 
 // name is the job for people.
 func (j *job) name() string {

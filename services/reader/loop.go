@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -176,7 +177,7 @@ func (l *loop) commit(ctx context.Context, c *pgsource.Commit) error {
 		return nil
 	}
 	cut := l.cut(true)
-	cut.Loads, cut.Marks = append(l.voided, p.loads...), p.marks
+	cut.Loads, cut.Marks = slices.Concat(l.voided, p.loads), p.marks
 	l.voided = nil
 	l.offered = now
 	if err := l.writer.Cut(ctx, cut, len(p.marks) > 0); err != nil {

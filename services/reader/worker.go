@@ -57,7 +57,10 @@ func (w *workers) read(ctx context.Context, j *job) error {
 			return err
 		}
 		if v.again == "" {
-			return w.throttle.wait(ctx, int64(v.emitted), j.result.Bytes)
+			if err := w.throttle.wait(ctx, int64(v.emitted), j.result.Bytes); err != nil || j.keys == nil || !j.more() {
+				return err
+			}
+			continue
 		}
 		w.metrics.again(j.table, v.again)
 		if done, err := w.replan(ctx, j, v.again); done || err != nil {
@@ -83,6 +86,8 @@ func (w *workers) try(ctx context.Context, j *job) (verdict, error) {
 		return verdict{again: againRewritten}, nil
 	case errors.Is(err, pgscan.ErrTooLarge):
 		return verdict{again: againTooLarge}, nil
+	case j.keys != nil && fault.ClassOf(err) == fault.ClassPoison:
+		return verdict{again: againWrong}, nil
 	}
 	j.failures++
 	if fault.ClassOf(err) != fault.ClassTransient || j.failures > w.retries {
@@ -125,7 +130,11 @@ func (w *workers) attempt(ctx context.Context, j *job) (verdict, error) {
 
 func (w *workers) scan(ctx context.Context, j *job) (pgscan.Result, error) {
 	if j.keys != nil {
-		return w.scanner.ReadKeys(ctx, j.table, j.keys)
+		limit := w.limit
+		if len(j.keys) == 1 {
+			limit = 0 // no smaller piece exists
+		}
+		return w.scanner.ReadKeys(ctx, j.table, j.keys, limit)
 	}
 	limit := w.limit
 	if j.chunk.Range.To-j.chunk.Range.From <= 1 && !j.chunk.Open {
@@ -145,7 +154,7 @@ func (w *workers) mark(kind string) chunk.Mark {
 // replan returns a chunk that must be read in another way; true where this worker is done with it.
 func (w *workers) replan(ctx context.Context, j *job, reason why) (bool, error) {
 	if j.keys != nil {
-		return false, nil
+		return w.fewer(j, reason), nil
 	}
 	switch reason {
 	case againRewritten:
@@ -156,9 +165,27 @@ func (w *workers) replan(ctx context.Context, j *job, reason why) (bool, error) 
 		}
 		w.desk.with(func(p *chunk.Plan) { p.Again(j.chunk, true) })
 		return true, nil
-	case againInvisible, againMoved, againError:
+	case againInvisible, againMoved, againError, againWrong:
 	}
 	return false, nil
+}
+
+// fewer makes a piece of keys smaller that cannot be read as it is; true where none is left. A single key that is no value of its column's
+// type is left out: it would stop every life of the reader at the same request.
+func (w *workers) fewer(j *job, reason why) bool {
+	switch reason {
+	case againWrong:
+		if j.split() {
+			return false
+		}
+		w.log.Error("a requested key is no value of its column's type, it is left unanswered", "table", j.name())
+		w.desk.leaveOut(j)
+		return !j.more()
+	case againTooLarge, againOverflow:
+		j.split()
+	case againInvisible, againMoved, againError, againRewritten:
+	}
+	return false
 }
 
 // restart plans a heap anew whose file changed.

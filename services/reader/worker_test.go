@@ -2,11 +2,16 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"segue/pkg/change"
 	"segue/pkg/chunk"
+	"segue/pkg/fault"
 	"segue/pkg/frontier"
 	"segue/pkg/pgscan"
 	"segue/pkg/table"
@@ -50,11 +55,74 @@ func (s *heapScanner) Read(_ context.Context, c chunk.Chunk, limit int64) (pgsca
 	return pgscan.Result{Snapshot: chunk.Snapshot{Xmin: 1, Xmax: 1}, Bytes: sum}, nil
 }
 
+// ReadKeys finds every key, ten bytes each and a large one; "bad" is no key.
+func (s *heapScanner) ReadKeys(_ context.Context, _ *table.Table, asked []change.Row, limit int64) (pgscan.Result, error) {
+	out := pgscan.Result{Snapshot: chunk.Snapshot{Xmin: 1, Xmax: 1}}
+	for _, k := range asked {
+		switch string(k[0].Bytes()) {
+		case "bad":
+			return pgscan.Result{}, fault.Poison(errors.New("invalid text"))
+		case "large":
+			out.Bytes += 1000
+		}
+		out.Bytes += 10
+		out.Rows = append(out.Rows, k)
+	}
+	if limit > 0 && out.Bytes > limit {
+		return pgscan.Result{}, pgscan.ErrTooLarge
+	}
+	s.most = max(s.most, out.Bytes)
+	return out, nil
+}
+
+// Requested keys are read in pieces that fit, their request is answered with the last of them, and one that is no key stops nothing.
+func TestRequestedKeysAreReadInPiecesThatFit(t *testing.T) {
+	heap := &heapScanner{read: map[int]int{}}
+	resumed := frontier.NewState()
+	d := newDesk([]*table.Table{shape}, chunk.NewPlan(nil, nil, 1), 1<<20, &resumed)
+	d.ready = true
+	m := &met{desk: d, heap: heap}
+	w := &workers{
+		desk: d, scanner: heap, emitter: m, throttle: newThrottle(0, 0), log: slog.New(slog.DiscardHandler),
+		metrics: newMetrics(nil), limit: 500, step: 1, retries: 0,
+	}
+	var keys []change.Row
+	for i := range 2100 {
+		switch i {
+		case 50, 1999, 2099:
+			keys = append(keys, row("bad", ""))
+		case 70:
+			keys = append(keys, row("large", ""))
+		default:
+			keys = append(keys, row(strconv.Itoa(i), ""))
+		}
+	}
+	if err := d.request(t.Context(), 4, shape, keys); err != nil {
+		t.Fatal(err)
+	}
+	m.check = func() {
+		if d.asked.handled != 0 && len(m.keys) < 2097 {
+			t.Errorf("answered after %d keys", len(m.keys))
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		j := d.next()
+		if err := w.read(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if len(m.keys) != 2097 || d.asked.handled != 5 || heap.most > 1010 {
+		t.Errorf("%d keys, handled %d, %d bytes at once", len(m.keys), d.asked.handled, heap.most)
+	}
+}
+
 // met is a loop that meets each mark at once.
 type met struct {
 	desk  *desk
 	heap  *heapScanner
 	marks int
+	keys  map[string]bool // that came
+	check func()
 }
 
 func (m *met) Emit(_ context.Context, mark chunk.Mark) error {
@@ -63,7 +131,16 @@ func (m *met) Emit(_ context.Context, mark chunk.Mark) error {
 	if mark.Kind == chunk.MarkLow {
 		m.desk.low(mark.ID)
 	} else if e := m.desk.high(mark.ID); e != nil {
+		for _, r := range e.rows {
+			if m.keys == nil {
+				m.keys = map[string]bool{}
+			}
+			m.keys[string(r[0].Bytes())] = true
+		}
 		m.desk.finish(e.job)
+		if m.check != nil {
+			m.check()
+		}
 		e.job.end(verdict{})
 	}
 	return nil
