@@ -60,7 +60,7 @@ func (w *Writer) decide(now time.Time) {
 		w.enter(&w.boundary, now)
 		w.enter(&w.inner, now)
 	}
-	if w.boundary != nil && ((w.flying == 0 && now.Sub(w.cut) >= w.pace.Rest) || now.Sub(w.boundary.since) >= w.pace.Delay || w.much(w.boundary.upto)) {
+	if w.boundary != nil && ((w.flying == 0 && now.Sub(w.rested) >= w.pace.Rest) || now.Sub(w.boundary.since) >= w.pace.Delay || w.much(w.boundary.upto)) {
 		w.enter(&w.boundary, now)
 	}
 }
@@ -83,7 +83,7 @@ func (w *Writer) enter(at **offer, now time.Time) {
 	}
 	w.book.Cut(o.cut, o.upto.seq, full)
 	w.flying++
-	w.cut = now
+	w.rested = now
 	w.last = o.upto
 }
 
@@ -111,8 +111,8 @@ func (w *Writer) due(now time.Time) ([]*frontier.Frontier, time.Duration, error)
 		return out, 0, nil
 	}
 	until := w.boundary.since.Add(w.pace.Delay)
-	if rested := w.cut.Add(w.pace.Rest); w.flying == 0 && rested.Before(until) {
-		until = rested
+	if next := w.rested.Add(w.pace.Rest); w.flying == 0 && next.Before(until) {
+		until = next
 	}
 	return out, max(time.Millisecond, until.Sub(now)), nil
 }

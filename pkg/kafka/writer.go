@@ -46,7 +46,8 @@ type Writer struct {
 	last     mark  // the last cut
 	boundary *offer
 	inner    *offer
-	full     time.Time
+	full     time.Time // when the last full frontier was cut
+	rested   time.Time // when the last cut was made
 }
 
 // mark is a place in what was appended.

@@ -10,8 +10,8 @@ import (
 
 // Pace says how often a Writer cuts. Zero values stand for the defaults.
 type Pace struct {
-	// A boundary is cut at once when no frontier is in flight, else after Delay (20 ms) at most, or after Changes (5 000) or Bytes
-	// (2 MiB) since the last cut. Places inside a transaction are cut only for the latter two.
+	// A boundary is cut at once when no frontier is in flight and the last cut has had its Rest, else after Delay (20 ms) at most,
+	// or after Changes (5 000) or Bytes (2 MiB) since the last cut. Places inside a transaction are cut only for the latter two.
 	Delay time.Duration
 	// Rest is the least time between two cuts that nothing presses for (4 ms): a lone transaction goes at once, a thousand a second share
 	// frontiers, each of which costs a round through Kafka and a transaction on the target.
