@@ -18,6 +18,7 @@ const (
 	writers      = 5
 	perSecond    = 1000 // transactions, of all writers together
 	latencyStart = 100_000
+	warmUp       = 40 * time.Second
 )
 
 // BenchmarkLatency measures the time from a commit's return to the first look at the target that sees it, of every transaction of
@@ -48,7 +49,7 @@ func latency(b *testing.B, r *results, c contender, run time.Duration) {
 	m.loaded(b)
 
 	clock := &stopwatch{}
-	measure(b, s, clock, 3*time.Second) // warm-up
+	measure(b, s, clock, warmUp) // a broker that has just started compiles its code meanwhile
 	clock.reset()
 	warm := m.costs()
 	begun := time.Now()
