@@ -313,3 +313,18 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*25000/b.Elapsed().Seconds(), "rows/s")
 }
+
+// A generated column is the target's own to compute, unless it identifies the row: servers that publish it send it, and a row is nothing without
+// its key.
+func TestAGeneratedKeyIsRead(t *testing.T) {
+	f := open(t, `CREATE TABLE public.g (n int, twice int GENERATED ALWAYS AS (n * 2) STORED PRIMARY KEY, more int GENERATED ALWAYS AS (n + 1) STORED)`,
+		`INSERT INTO public.g (n) VALUES (4)`)
+	g := f.shape("g")
+	got, err := f.scan.Read(t.Context(), whole(f.heaps(g)[0]), 0)
+	if err != nil || !slices.Equal(show(got.Rows), []string{"4|8|absent"}) {
+		t.Errorf("%q %v", show(got.Rows), err)
+	}
+	if got, err = f.scan.ReadKeys(t.Context(), g, []change.Row{{change.Absent(), change.String("8"), change.Absent()}}, 0); err != nil || !slices.Equal(show(got.Rows), []string{"4|8|absent"}) {
+		t.Errorf("%q %v", show(got.Rows), err)
+	}
+}

@@ -126,7 +126,7 @@ func columns(t *table.Table, prefix string) ([]int, string) {
 	var at []int
 	var sql []byte
 	for i := range t.Columns {
-		if t.Columns[i].Generated {
+		if t.Columns[i].Generated && !t.IsKey(i) {
 			continue
 		}
 		if len(at) > 0 {
