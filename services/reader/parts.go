@@ -35,6 +35,19 @@ type parts struct {
 	source    string
 }
 
+// tellGone names partitions that were read and are gone, or were emptied, since a frontier told of them: the log does not tell of their rows. It
+// is the same that stops a running reader; a start goes on, because nothing else would.
+func (p *parts) tellGone(heaps []chunk.Heap) {
+	for _, l := range p.resumed.Loads {
+		i := slices.IndexFunc(heaps, func(h chunk.Heap) bool { return h.Leaf == l.Leaf && h.Table.Name == l.Table })
+		root := slices.ContainsFunc(p.tables, func(t *table.Table) bool { return t.Name == l.Table && t.Partitioned })
+		if root && len(l.Done) > 0 && (i < 0 || heaps[i].Filenode != l.Filenode) {
+			p.log.Warn("a partition is gone or was rewritten since it was read: the target may keep rows that the source lost, compare the table (segue reconcile)",
+				"partition", l.Leaf.String(), "table", l.Table.String())
+		}
+	}
+}
+
 // into assembles the session. The slot is held, so the transaction id that it takes is younger than everything that the stream does not
 // deliver.
 func (p *parts) into(ctx context.Context, s *session) error {
@@ -43,6 +56,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 		return err
 	}
 	loads := slices.Collect(maps.Values(p.resumed.Loads))
+	p.tellGone(heaps)
 	s.desk = newDesk(p.tables, chunk.NewPlan(heaps, loads, p.cfg.ChunkBytes), p.cfg.WindowBytes, &p.resumed)
 	x0, err := p.clock.CurrentXID(ctx)
 	if err != nil {

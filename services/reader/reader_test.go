@@ -414,6 +414,25 @@ func TestPartitions(t *testing.T) {
 	x.settle()
 }
 
+// Of what happened to a partition while the reader was down the log tells nothing: the start does.
+func TestAPartitionThatWentWhileNobodyReadIsTold(t *testing.T) {
+	h := newHarness(t, pgtest.Database(t), []string{"p"},
+		`CREATE TABLE public.p (id int, part int, PRIMARY KEY (id, part)) PARTITION BY LIST (part)`,
+		`CREATE TABLE public.p_1 PARTITION OF public.p FOR VALUES IN (1)`, `CREATE TABLE public.p_2 PARTITION OF public.p FOR VALUES IN (2)`,
+		`CREATE TABLE public.p_3 PARTITION OF public.p FOR VALUES IN (3)`, `INSERT INTO public.p SELECT i, 1 + i % 3 FROM generate_series(1, 100) i`)
+	h.start()
+	x := h.target()
+	x.settle()
+	h.kill()
+	pgtest.Exec(t, h.conn, `ALTER TABLE public.p DETACH PARTITION public.p_2`, `TRUNCATE public.p_3`)
+	h.start()
+	h.waitLog("a partition is gone or was rewritten since it was read")
+	h.wait("both to be told", func() bool {
+		logs := h.logs.String()
+		return strings.Contains(logs, "partition=public.p_2") && strings.Contains(logs, "partition=public.p_3") && !strings.Contains(logs, "partition=public.p_1")
+	})
+}
+
 func TestStopsWhileTheSourceIsSilent(t *testing.T) {
 	h := newHarness(t, pgtest.Database(t), []string{"a"}, shop...)
 	h.start()
