@@ -39,6 +39,7 @@ type Plan struct {
 type heap struct {
 	Heap
 	step uint32           // blocks per chunk
+	full uint32           // what step was planned to be: it returns there, a little with each finished chunk
 	todo []frontier.Range // not handed out, ascending, except for those that came back
 	done []frontier.Range // finished, merged, ascending
 	tail bool             // the open range is finished
@@ -65,6 +66,7 @@ func (p *Plan) Add(h Heap, loads []frontier.Load) {
 		}
 	}
 	n.step = n.blocksPer(p.bytes)
+	n.full = n.step
 	p.heaps = append(p.heaps, n)
 	if n.complete() {
 		return
@@ -158,6 +160,7 @@ func (p *Plan) Finish(c Chunk) (frontier.Load, bool) {
 	h.out--
 	h.tail = h.tail || c.Open
 	h.done = insert(h.done, c.Range)
+	h.step = min(h.full, h.step+h.step/4+1)
 	return h.load(), true
 }
 
@@ -190,6 +193,7 @@ func (p *Plan) Grow(c Chunk, blocks uint32) {
 func (p *Plan) Restart(h Heap) frontier.Load {
 	n := &heap{Heap: h}
 	n.step, n.todo = n.blocksPer(p.bytes), n.gaps()
+	n.full = n.step
 	for i, old := range p.heaps {
 		if old.Table.Name == h.Table.Name && old.Leaf == h.Leaf {
 			p.heaps[i] = n

@@ -78,6 +78,24 @@ func TestPlanGrowsBeforeTheOpenEnd(t *testing.T) {
 	}
 }
 
+// A window that overflowed while the stream was far behind, or a few wide rows, must not leave the rest of a large table in the smallest pieces.
+func TestPlanRecoversFromSmallChunks(t *testing.T) {
+	p := chunk.NewPlan([]chunk.Heap{heapOf(100_000)}, nil, 4<<20)
+	c, _ := p.Next()
+	for c.Range.To-c.Range.From > 1 {
+		p.Again(c, true)
+		c, _ = p.Next()
+	}
+	n := 0
+	for ; c.Range.To-c.Range.From < 512 && n < 100; n++ {
+		p.Finish(c)
+		c, _ = p.Next()
+	}
+	if n < 5 || n > 30 {
+		t.Errorf("%d chunks until %v", n, c.Range)
+	}
+}
+
 func TestPlanRestartsARewrittenHeap(t *testing.T) {
 	p := chunk.NewPlan([]chunk.Heap{heapOf(1100)}, nil, 4<<20)
 	first, _ := p.Next()
