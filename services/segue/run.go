@@ -77,7 +77,7 @@ Redis, with their data in the data directory.`,
 
 // memoryLimit is what the collector aims to stay below, so that a service stays below 256 MB resident (P8): buffers are bounded, but
 // garbage would double them. An embedded Kafka has its own needs. GOMEMLIMIT overrides it.
-const memoryLimit = 176 << 20
+const memoryLimit = 200 << 20
 
 // choices are what the user decided where segue must not decide by itself.
 type choices struct {
