@@ -84,7 +84,8 @@ func (r *Reconciler) CompareUntilPass(ctx context.Context, progress func(Report)
 // waitPause is the pause between two comparisons of CompareUntilPass.
 const waitPause = time.Second
 
-// take puts the results of a later report of some tables into the whole.
+// take puts the results of a later report of some tables into the whole. What came to nothing, as a comparison does that the
+// time cuts off, never replaces a proven difference: only a proof does.
 func (r *Report) take(later Report) {
 	if r.Tables == nil {
 		*r = later
@@ -94,7 +95,8 @@ func (r *Report) take(later Report) {
 	var verdicts []reconcile.Verdict
 	for i := range r.Tables {
 		for _, t := range later.Tables {
-			if t.Table == r.Tables[i].Table {
+			proven := t.Verdict != reconcile.Unknown || r.Tables[i].Verdict != reconcile.Differ
+			if t.Table == r.Tables[i].Table && proven {
 				r.Tables[i] = t
 			}
 		}
