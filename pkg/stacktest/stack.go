@@ -141,6 +141,17 @@ func (s *Stack) close(tb testing.TB) {
 			tb.Error(err)
 		}
 	}
+	for _, svc := range s.all() {
+		log, err := s.Log(svc.name)
+		if err != nil {
+			tb.Error(err)
+		}
+		for _, sign := range []string{"WARNING: DATA RACE", "panic:"} {
+			if at := strings.Index(log, sign); at >= 0 {
+				tb.Errorf("%s: %.4000s", svc.name, log[at:])
+			}
+		}
+	}
 	if !tb.Failed() {
 		return
 	}
