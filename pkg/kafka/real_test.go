@@ -22,7 +22,12 @@ func TestHopOnRealKafkaSurvivesABrokerKill(t *testing.T) {
 			r.mustTx(w, uint64(len(sizes)), sizes[len(sizes)-1])
 		}
 	}
-	write(200)
+	end := func() frontier.Cursor {
+		return frontier.Cursor{At: at(uint64(len(sizes)), uint64(sizes[len(sizes)-1]))}
+	}
+	write(1)
+	r.awaitValid(w, end().At) // the producer has its ID: without one, a broker that goes away breaks the writer, which may start again
+	write(199)
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -31,9 +36,6 @@ func TestHopOnRealKafkaSurvivesABrokerKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(100)
-	end := func() frontier.Cursor {
-		return frontier.Cursor{At: at(uint64(len(sizes)), uint64(sizes[len(sizes)-1]))}
-	}
 	r.awaitValid(w, end().At)
 
 	old := w
