@@ -68,6 +68,33 @@ func TestLostOpenTransactionWantsTheSourceAgain(t *testing.T) {
 	r.want("SELECT count(*) FROM item", "0")
 }
 
+// The first slices of a transaction are lost with the connection; that is not forgotten while the server cannot be reached.
+func TestLostOpenTransactionIsRememberedUntilTheServerIsBack(t *testing.T) {
+	r := newRig(t, itemDDL, "item")
+	r.do(0, change.Insert, "", "1,a,x,1")
+	if err := r.apply(r.batch(false)); err != nil {
+		t.Fatal(err)
+	}
+	r.rows("SELECT pg_terminate_backend(backend_pid, 5000) FROM segue.progress")
+	r.do(0, change.Insert, "", "2,a,x,1")
+	r.commit()
+	if err := r.apply(r.batch(true)); fault.ClassOf(err) != fault.ClassTransient {
+		t.Fatal(err)
+	}
+	url := r.target.cfg.URL
+	r.target.cfg.URL = "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=1"
+	if err := r.target.Recover(t.Context()); err == nil || errors.Is(err, ErrRewind) {
+		t.Fatalf("with the server away: %v", err)
+	}
+	r.target.cfg.URL = url
+	if err := r.target.Recover(t.Context()); !errors.Is(err, ErrRewind) {
+		t.Fatalf("with the server back: %v", err)
+	}
+	if err := r.target.Recover(t.Context()); err != nil {
+		t.Fatalf("told once: %v", err)
+	}
+}
+
 // An interrupted call leaves either everything or nothing, and the row says which.
 func TestInterruptedAnywhereTheRowSaysWhatIsThere(t *testing.T) {
 	r := newRig(t, itemDDL, "item")

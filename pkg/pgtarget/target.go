@@ -57,6 +57,7 @@ type Target struct {
 	progress Progress
 	pending  pendingKeys
 	tx       transaction
+	lost     bool // slices of an open transaction went with the connection, and nobody was told yet
 	notes    []string
 	stats    Stats
 }

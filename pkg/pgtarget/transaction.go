@@ -82,7 +82,8 @@ func (t *Target) Rollback(ctx context.Context) error {
 // Recover makes the target usable behind a transient error: the transaction is rolled back, or the connection made again.
 // The row then says what was committed: a plan whose COMMIT had an unknown outcome is there if Cursor is where it ends.
 func (t *Target) Recover(ctx context.Context) error {
-	lost := t.tx.slices > 0
+	// Remembered until the server is back: slices that are gone must be read again, or the rest of their transaction would commit alone.
+	t.lost = t.lost || t.tx.slices > 0
 	if !t.conn.IsClosed() {
 		if err := t.Rollback(ctx); err != nil && !t.conn.IsClosed() {
 			return err
@@ -94,7 +95,8 @@ func (t *Target) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	if lost {
+	if t.lost {
+		t.lost = false
 		return ErrRewind
 	}
 	return nil
