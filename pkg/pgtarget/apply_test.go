@@ -12,6 +12,23 @@ import (
 
 const itemDDL = `CREATE TABLE item (id int PRIMARY KEY, name varchar(10) UNIQUE, note text, n int DEFAULT 7)`
 
+// A key that is freed and taken again in one batch may come back in another text: 1.0 and 1.00 are one numeric key.
+func TestAKeyThatIsTakenAgainUnderAnotherTextIsNotMoved(t *testing.T) {
+	r := newRig(t, "CREATE TABLE k (id numeric PRIMARY KEY, v text)", "k")
+	r.do(0, change.Insert, "", "1.0,a")
+	r.commit()
+	if err := r.apply(r.batch(true)); err != nil {
+		t.Fatal(err)
+	}
+	r.do(0, change.Update, "1.0", "2,a")
+	r.do(0, change.Insert, "", "1.00,b")
+	r.commit()
+	if err := r.apply(r.batch(true)); err != nil {
+		t.Fatal(err)
+	}
+	r.want("SELECT string_agg(id || v, ',' ORDER BY id) FROM k", "1.00b,2a")
+}
+
 func TestOperationsFoldToTheLastState(t *testing.T) {
 	r := newRig(t, itemDDL, "item")
 	r.do(0, change.Insert, "", "1,a,x,NULL")

@@ -158,6 +158,9 @@ func (f *folder) sameKey(e *entry, key change.Row) bool {
 // fold merges an operation into its key's entry. A key that has changed in this segment, and one that another rule of the
 // mapping writes too, starts the next segment.
 func (f *folder) fold(t *target, source int32, op *change.RowOp) {
+	if len(f.moves) > 0 && t.everyKey {
+		f.cut() // equal keys may differ in text: a key change may have freed this very one
+	}
 	key := op.Key
 	if op.Op != change.Delete {
 		key = f.keyOf(t, op.Row)
