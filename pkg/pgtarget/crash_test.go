@@ -50,7 +50,9 @@ func TestKilledBeforeTheCommitNothingCounts(t *testing.T) {
 	r.want("SELECT (SELECT count(*) FROM item), (SELECT count(*) FROM segue.pending)", "1,1")
 }
 
-func TestLostOpenTransactionWantsTheSourceAgain(t *testing.T) {
+// lostSlice is a target whose connection went in the middle of a transaction, behind its first slice.
+func lostSlice(t *testing.T) *rig {
+	t.Helper()
 	r := newRig(t, itemDDL, "item")
 	r.do(0, change.Insert, "", "1,a,x,1")
 	if err := r.apply(r.batch(false)); err != nil {
@@ -62,6 +64,11 @@ func TestLostOpenTransactionWantsTheSourceAgain(t *testing.T) {
 	if err := r.apply(r.batch(true)); fault.ClassOf(err) != fault.ClassTransient {
 		t.Fatal(err)
 	}
+	return r
+}
+
+func TestLostOpenTransactionWantsTheSourceAgain(t *testing.T) {
+	r := lostSlice(t)
 	if err := r.target.Recover(t.Context()); !errors.Is(err, ErrRewind) {
 		t.Fatal(err)
 	}
@@ -70,17 +77,7 @@ func TestLostOpenTransactionWantsTheSourceAgain(t *testing.T) {
 
 // The first slices of a transaction are lost with the connection; that is not forgotten while the server cannot be reached.
 func TestLostOpenTransactionIsRememberedUntilTheServerIsBack(t *testing.T) {
-	r := newRig(t, itemDDL, "item")
-	r.do(0, change.Insert, "", "1,a,x,1")
-	if err := r.apply(r.batch(false)); err != nil {
-		t.Fatal(err)
-	}
-	r.rows("SELECT pg_terminate_backend(backend_pid, 5000) FROM segue.progress")
-	r.do(0, change.Insert, "", "2,a,x,1")
-	r.commit()
-	if err := r.apply(r.batch(true)); fault.ClassOf(err) != fault.ClassTransient {
-		t.Fatal(err)
-	}
+	r := lostSlice(t)
 	url := r.target.cfg.URL
 	r.target.cfg.URL = "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=1"
 	if err := r.target.Recover(t.Context()); err == nil || errors.Is(err, ErrRewind) {

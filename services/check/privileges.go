@@ -23,20 +23,16 @@ ORDER BY w.place`
 
 func (r *report) sourcePrivileges(ctx context.Context, conn *pgx.Conn, spec *migration.Spec, u login, names []table.Name) {
 	schemas, tables := split(names)
-	rows, err := conn.Query(ctx, sourcePrivilegesSQL, schemas, tables, spec.Name.Publication())
-	if err != nil {
-		r.failure("source", postgres.Safe(err))
-		return
-	}
 	role := table.Quote(u.name)
-	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+	rows, err := conn.Query(ctx, sourcePrivilegesSQL, schemas, tables, spec.Name.Publication())
+	r.each("source", rows, err, func(row pgx.CollectableRow) error {
 		var (
 			n                                          table.Name
 			owner                                      string
 			usage, read, owns, published, rowsFiltered bool
 		)
 		if err := row.Scan(&n.Schema, &n.Table, &owner, &usage, &read, &owns, &published, &rowsFiltered); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		object := "source " + n.String()
 		if !usage {
@@ -51,10 +47,17 @@ func (r *report) sourcePrivileges(ctx context.Context, conn *pgx.Conn, spec *mig
 		if rowsFiltered && !u.super && !u.bypassesRLS {
 			r.error(object, "row-level security hides rows from role "+u.name+": segue would copy a part and call it whole", "ALTER ROLE "+role+" BYPASSRLS;")
 		}
-		return struct{}{}, nil
+		return nil
 	})
+}
+
+// each looks at every row of a query, and reports what fails as the store's.
+func (r *report) each(store string, rows pgx.Rows, err error, look func(pgx.CollectableRow) error) {
+	if err == nil {
+		_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) { return struct{}{}, look(row) })
+	}
 	if err != nil {
-		r.failure("source", postgres.Safe(err))
+		r.failure(store, postgres.Safe(err))
 	}
 }
 
@@ -79,13 +82,9 @@ ORDER BY w.place`
 
 func (r *report) targetPrivileges(ctx context.Context, conn *pgx.Conn, u login, names []table.Name) {
 	schemas, tables := split(names)
-	rows, err := conn.Query(ctx, targetPrivilegesSQL, schemas, tables)
-	if err != nil {
-		r.failure("target", postgres.Safe(err))
-		return
-	}
 	role := table.Quote(u.name)
-	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+	rows, err := conn.Query(ctx, targetPrivilegesSQL, schemas, tables)
+	r.each("target", rows, err, func(row pgx.CollectableRow) error {
 		var (
 			n                   table.Name
 			owner               string
@@ -94,7 +93,7 @@ func (r *report) targetPrivileges(ctx context.Context, conn *pgx.Conn, u login, 
 			triggers            int
 		)
 		if err := row.Scan(&n.Schema, &n.Table, &owner, &usage, &lacks, &rowsFiltered, &triggers); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		object := "target " + n.String()
 		if !usage {
@@ -111,9 +110,6 @@ func (r *report) targetPrivileges(ctx context.Context, conn *pgx.Conn, u login, 
 			r.warn(object, fmt.Sprintf("%d triggers fire for every row that segue writes, and what they change is not what the source says", triggers),
 				"ALTER TABLE "+n.SQL()+" DISABLE TRIGGER USER; -- until cutover, if the source's rows hold their effects already")
 		}
-		return struct{}{}, nil
+		return nil
 	})
-	if err != nil {
-		r.failure("target", postgres.Safe(err))
-	}
 }

@@ -108,20 +108,16 @@ ORDER BY 2, 3, 1`
 
 func (r *report) foreignKeys(ctx context.Context, conn *pgx.Conn, u login, names []table.Name) {
 	schemas, tables := split(names)
-	rows, err := conn.Query(ctx, foreignKeysSQL, schemas, tables)
-	if err != nil {
-		r.failure("target", postgres.Safe(err))
-		return
-	}
 	role := table.Quote(u.name)
-	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+	rows, err := conn.Query(ctx, foreignKeysSQL, schemas, tables)
+	r.each("target", rows, err, func(row pgx.CollectableRow) error {
 		var (
 			constraint, owner string
 			child, parent     table.Name
 			owns, references  bool
 		)
 		if err := row.Scan(&constraint, &child.Schema, &child.Table, &owner, &parent.Schema, &parent.Table, &owns, &references); err != nil {
-			return struct{}{}, err
+			return err
 		}
 		object := "target " + child.String()
 		if !owns {
@@ -131,9 +127,6 @@ func (r *report) foreignKeys(ctx context.Context, conn *pgx.Conn, u login, names
 		if !references {
 			r.error(object, "role "+u.name+" may not make foreign key "+constraint+" again", "GRANT REFERENCES ON "+parent.SQL()+" TO "+role+";")
 		}
-		return struct{}{}, nil
+		return nil
 	})
-	if err != nil {
-		r.failure("target", postgres.Safe(err))
-	}
 }
