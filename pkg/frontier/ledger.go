@@ -65,9 +65,6 @@ func NewLedger(incarnation int64, lanes []Lane, resumed *State) (*Ledger, error)
 // Next is the sequence that the next change gets: a cut up to Next covers everything sent so far.
 func (l *Ledger) Next() uint64 { return l.next }
 
-// Unripe is how many changes wait for an acknowledgement, their own or an earlier one's.
-func (l *Ledger) Unripe() int { return int(l.next - l.head) }
-
 // Sent enters a change that goes to the lane and returns its sequence.
 func (l *Ledger) Sent(lane int) uint64 {
 	if l.next-l.head == uint64(len(l.ring)) {

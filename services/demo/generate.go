@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"segue/pkg/table"
 )
 
 // sizes says how many rows each table gets; they add up to about the rows asked for.
@@ -142,13 +140,4 @@ func fill(ctx context.Context, tx pgx.Tx, g generator, seed uint64) error {
 	})
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{"public", g.table}, g.columns, source)
 	return err
-}
-
-// Tables are the legacy shop's tables, in the order in which they are filled.
-func Tables() []table.Name {
-	var out []table.Name
-	for _, g := range generators(sizesFor(0)) {
-		out = append(out, table.Name{Schema: "public", Table: g.table})
-	}
-	return out
 }
