@@ -1,0 +1,90 @@
+package nettest
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// Framer tells the messages of one client connection apart.
+type Framer interface {
+	// Next returns the length of the first whole message, and its name where it has one; 0 where more bytes are needed.
+	Next(b []byte) (size int, name string)
+}
+
+// Messages by name.
+const (
+	// ProduceLane and ProduceFrontier are Kafka's produce requests: those with a frontier topic in them, and the others.
+	ProduceLane     = "produce lane"
+	ProduceFrontier = "produce frontier"
+	// Status is the standby status update of a replication connection: what confirms an LSN to the slot.
+	Status = "status"
+	// Stream is START_REPLICATION.
+	Stream = "stream"
+)
+
+// Kafka frames requests to a broker. Frontier topics are known by their names, which stand in produce requests up to version 12: a broker that speaks
+// a later one must be kept from it.
+func Kafka() Framer { return kafka{} }
+
+type kafka struct{}
+
+const produceKey = 0
+
+// Next implements Framer.
+func (kafka) Next(b []byte) (int, string) {
+	if len(b) < 8 {
+		return 0, ""
+	}
+	size := 4 + int(binary.BigEndian.Uint32(b))
+	if len(b) < size {
+		return 0, ""
+	}
+	if binary.BigEndian.Uint16(b[4:]) != produceKey {
+		return size, ""
+	}
+	if bytes.Contains(b[:size], []byte(".frontier")) {
+		return size, ProduceFrontier
+	}
+	return size, ProduceLane
+}
+
+// Postgres frames what a client sends to a server, without TLS.
+func Postgres() Framer { return &postgres{} }
+
+type postgres struct{ started bool }
+
+const protocolVersion3 = 3
+
+// Next implements Framer.
+func (p *postgres) Next(b []byte) (int, string) {
+	if !p.started {
+		return p.startup(b)
+	}
+	if len(b) < 5 {
+		return 0, ""
+	}
+	size := 1 + int(binary.BigEndian.Uint32(b[1:]))
+	if len(b) < size {
+		return 0, ""
+	}
+	switch {
+	case b[0] == 'd' && size > 5 && b[5] == 'r':
+		return size, Status
+	case b[0] == 'Q' && bytes.HasPrefix(b[5:size], []byte("START_REPLICATION")):
+		return size, Stream
+	}
+	return size, ""
+}
+
+// startup frames what comes before the first typed message: requests for encryption, then the startup message itself.
+func (p *postgres) startup(b []byte) (int, string) {
+	if len(b) < 8 {
+		return 0, ""
+	}
+	size := int(binary.BigEndian.Uint32(b))
+	if len(b) < size {
+		return 0, ""
+	}
+	p.started = binary.BigEndian.Uint16(b[4:]) == protocolVersion3
+	return size, ""
+}
