@@ -29,8 +29,8 @@ needs: ## install or name what the tests need: PostgreSQL, Redis, Java 17, Maven
 lint: ## golangci-lint, with the arrows between the rooms
 	@$(GO) run $(GOLANGCI) run ./...
 
-bench: needs ## throughput and latency beside PostgreSQL's own logical replication (BENCH_ROWS, BENCH_SECONDS, BENCH_FORMS)
-	@$(GO) test -run '^$$' -bench 'Customers|Latency' -benchtime 1x -timeout 90m $(BENCH_FLAGS) ./pkg/stacktest
+bench: needs ## throughput and latency beside PostgreSQL's own tools (BENCH_ROWS, BENCH_SECONDS, BENCH_FORMS)
+	@$(GO) test -run '^$$' -bench 'Reader|Customers|Latency' -benchtime 1x -timeout 90m $(BENCH_FLAGS) ./pkg/stacktest
 
 compose-test: ## docker compose up, traffic, kill a service, reconcile
 	@.ci/compose.sh

@@ -42,6 +42,9 @@ type Config struct {
 	Spec string
 	// LogLevel is SEGUE_LOG_LEVEL; empty: info.
 	LogLevel string
+	// Brokers and Registry are used instead of the process's shared ones, where they are set.
+	Brokers  []string
+	Registry string
 }
 
 // Stack is one migration: two databases of its own, and the services between them.
@@ -85,8 +88,15 @@ func (s *Stack) environment(tb testing.TB) []string {
 	if s.cfg.Form == Embedded {
 		return env
 	}
-	return append(env, "SEGUE_STAGES="+string(s.cfg.Form), "SEGUE_KAFKA_BROKERS="+strings.Join(s.servers.Kafka(tb), ","),
-		"SEGUE_REGISTRY_URL="+s.servers.Registry(tb), "SEGUE_REDIS_URL="+s.servers.Redis(tb))
+	brokers, registry := s.cfg.Brokers, s.cfg.Registry
+	if brokers == nil {
+		brokers = s.servers.Kafka(tb)
+	}
+	if registry == "" {
+		registry = s.servers.Registry(tb)
+	}
+	return append(env, "SEGUE_STAGES="+string(s.cfg.Form), "SEGUE_KAFKA_BROKERS="+strings.Join(brokers, ","),
+		"SEGUE_REGISTRY_URL="+registry, "SEGUE_REDIS_URL="+s.servers.Redis(tb))
 }
 
 // database makes an empty one and drops it, and what hangs on it, at the end.
