@@ -1,5 +1,6 @@
 // Package pgtest gives tests a real PostgreSQL: a database per test, on the server that SEGUE_TEST_POSTGRES names (a
-// superuser's URL, wal_level=logical) or on a private cluster of this test process, which ends and is removed with it.
+// superuser's URL, wal_level=logical) or on a private cluster of this test process, which ends and is removed with it. Its
+// version is the one that SEGUE_TEST_POSTGRES_VERSION names.
 package pgtest
 
 import (
@@ -32,17 +33,22 @@ type Cluster struct {
 var shared struct {
 	sync.Mutex
 	cluster *Cluster
+	told    string // the named server whose version was told
 }
 
 // Server returns the server that this process tests against, and starts a private one when there is none. Tests share
 // it: what they change must be inside their own Database.
 func Server(t testing.TB) *Cluster {
 	t.Helper()
-	if url := os.Getenv(Variable); url != "" {
-		return &Cluster{URL: url}
-	}
 	shared.Lock()
 	defer shared.Unlock()
+	if url := os.Getenv(Variable); url != "" {
+		if shared.told != url {
+			Tell(t, url)
+			shared.told = url
+		}
+		return &Cluster{URL: url}
+	}
 	if shared.cluster == nil {
 		shared.cluster = start(t, nil)
 	}
@@ -59,6 +65,13 @@ func Private(t testing.TB, settings map[string]string) *Cluster {
 
 func start(t testing.TB, more map[string]string) *Cluster {
 	t.Helper()
+	bin, err := Binaries(t.Context()) // fetching is not starting: it may take minutes
+	if errors.Is(err, embedded.ErrNoPostgres) {
+		without(t, err)
+	}
+	if err != nil {
+		t.Fatalf("private PostgreSQL: %v", err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "segue-pg-")
@@ -76,13 +89,14 @@ func start(t testing.TB, more map[string]string) *Cluster {
 	for name, value := range more {
 		settings[name] = value
 	}
-	p, err := embedded.StartPostgres(ctx, embedded.PostgresConfig{Dir: dir, Settings: settings})
+	p, err := embedded.StartPostgres(ctx, embedded.PostgresConfig{Dir: dir, Bin: bin, Settings: settings})
 	if errors.Is(err, embedded.ErrNoPostgres) {
 		without(t, err)
 	}
 	if err != nil {
 		t.Fatalf("private PostgreSQL: %v", err)
 	}
+	Tell(t, p.URL("postgres"))
 	return &Cluster{URL: p.URL("postgres"), Private: p}
 }
 

@@ -35,7 +35,11 @@ func TestPrivateClusterRestarts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a PostgreSQL cluster three times")
 	}
-	cfg := embedded.PostgresConfig{Dir: shortDir(t), Settings: map[string]string{"fsync": "off"}}
+	bin, err := pgtest.Binaries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := embedded.PostgresConfig{Dir: shortDir(t), Bin: bin, Settings: map[string]string{"fsync": "off"}}
 	p, err := embedded.StartPostgres(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"segue/pkg/embedded"
 	"segue/pkg/kafkatest"
+	"segue/pkg/pgtest"
 )
 
 // Servers are what the services run against. They are started once per test process, each when it is first asked for.
@@ -68,11 +69,16 @@ func postgresSettings() map[string]string {
 func (s *Servers) postgres(tb testing.TB, o *once[*embedded.Postgres], name string) *embedded.Postgres {
 	tb.Helper()
 	p, err := o.get(func() (*embedded.Postgres, error) {
+		bin, err := pgtest.Binaries(tb.Context())
+		if err != nil {
+			return nil, err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), serverStart)
 		defer cancel()
-		return embedded.StartPostgres(ctx, embedded.PostgresConfig{Dir: s.folder.join(name), Settings: postgresSettings()})
+		return embedded.StartPostgres(ctx, embedded.PostgresConfig{Dir: s.folder.join(name), Bin: bin, Settings: postgresSettings()})
 	})
 	need(tb, "PostgreSQL's server binaries (Debian: apt-get install postgresql)", err)
+	pgtest.Tell(tb, p.URL("postgres"))
 	return p
 }
 
