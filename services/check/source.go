@@ -12,9 +12,6 @@ import (
 	"segue/pkg/table"
 )
 
-// oldest is the first version of PostgreSQL that segue works with.
-const oldest = 140000
-
 // sourceSide is what could be read of the source.
 type sourceSide struct {
 	selected []mapping.Selected
@@ -116,12 +113,6 @@ func (r *report) sourceServer(ctx context.Context, conn *pgx.Conn, spec *migrati
 		r.pooled()
 	}
 	return u, nil
-}
-
-func (r *report) version(side string, number int, version string) {
-	if number < oldest {
-		r.error(side, "PostgreSQL "+version+" is too old: segue works with 14 and later", "upgrade the server")
-	}
 }
 
 func (r *report) pooled() {
