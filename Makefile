@@ -6,7 +6,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-adapters test-pipeline test-real lint bench compose-test needs clean
+.PHONY: help build demo test test-core test-adapters test-pipeline test-real test-oldest test-readers lint bench compose-test needs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,13 +17,13 @@ build: ## build bin/segue
 demo: build ## move a legacy shop to a new store while people use it, kill a service, prove that both agree
 	@bin/segue demo $(DEMO_FLAGS)
 
-test: needs ## all four layers of tests, with the race detector (LAYERS="core adapters" for some)
+test: needs ## all layers of tests, on the newest and the oldest PostgreSQL (LAYERS="core adapters" for some)
 	@.ci/test.sh $(LAYERS)
 
-test-core test-adapters test-pipeline test-real: test-%: needs ## one layer of tests
+test-core test-adapters test-pipeline test-real test-oldest test-readers: test-%: needs ## one layer of tests
 	@.ci/test.sh $*
 
-needs: ## install or name what the tests need: PostgreSQL, Redis, Java 17, Maven
+needs: ## install or name what the tests need: PostgreSQL, Redis, Java 17, Maven, xz
 	@.ci/needs.sh
 
 lint: ## golangci-lint, with the arrows between the rooms
