@@ -1,4 +1,4 @@
-// Package wire turns changes, mapped changes, frontier records and requests into Avro bytes and back. It is the adapter
+// Package wire turns changes, mapped changes, frontier records and requests into Avro bytes and back, or raw changes into JSON. It is the adapter
 // to the schema registry, and the only place that knows a byte of what stands in Kafka's records. It keeps P1 on
 // the way through Kafka: a value arrives as the very text that PostgreSQL wrote, absent stays absent, NULL stays NULL;
 // what cannot be read for certain is an error, never a guess. Its codecs are written by hand, because a library
@@ -14,6 +14,15 @@
 //
 // Subjects are <topic>-value and <topic>-key. A record with another id than the codec's own is read if that id's schema says
 // the same: names, types, order, and each column's name and base type (pg.name, pg.base); else it is a fatal error.
+//
+// Without a registry (kafka.wire: json) the records of fixed schemas have the form that Avro calls single-object encoding instead:
+//
+//	bytes 0–1   0xC3 0x01
+//	bytes 2–9   the schema's fingerprint, CRC-64-AVRO of its Parsing Canonical Form, little endian
+//	bytes 10–   the Avro body
+//
+// So the first byte tells the form of the wire, and a record of the other form is a fatal error that says so: a migration keeps the
+// form that it began with.
 //
 // # Avro in brief
 //
@@ -64,6 +73,31 @@
 // The key is a record Key of the key's columns, in key order, typed as above and never null. The lane is murmur2 over the
 // key's body without the framing, the low 31 bits modulo the number of partitions: where Kafka's own clients would put a key
 // of these bytes. A table without key has none.
+//
+// # Raw topics with kafka.wire: json
+//
+// Key and value are what Kafka Connect's JsonConverter writes with schemas.enable=true: {"schema":…,"payload":…}, in UTF-8, without
+// white space. The schema's text is the same in all records of a table's shape. The payload is the envelope above, member for member, in that
+// order, with JSON's null for null; the fields of before, after and the key bear the columns' own names. Column types:
+//
+//	boolean                     boolean: true, false
+//	smallint, integer, bigint   int16, int32, int64: PostgreSQL's text is the number
+//	real, double precision      float, double: PostgreSQL's text is the number; Infinity is 1e999, -Infinity is -1e999
+//	bytea                       bytes: a string of base64 with padding
+//	everything else             string: PostgreSQL's own text, with the parameters pg.base and, where it differs, pg.type
+//
+// 1e999 is beyond every double, so Connect reads it as infinity. (Its converter writes "Infinity" and "NaN" and reads both back as 0.)
+// What the typed field cannot hold is null there, and its text stands in segue.texts, whose items are {"row":"before"|"after",
+// "field":index,"text":string|null,"bytes":base64|null}: NaN; and what is not of the column's type, if there ever were such a thing. bytes
+// instead of text says that it is not UTF-8, as a database with the encoding SQL_ASCII may hold. Numbers of 64 bits are signed, with the same bits.
+//
+// The envelope's schema is named <migration>.<schema>.<table>.Envelope, as Debezium's are; the rows' .Value, the keys' .Key. All fields of
+// rows are optional, those of the key are not. A key that holds NaN, or a text that is not UTF-8, is an error: keys have no place for notes.
+// The lane is murmur2 over the key's payload, from its first brace to its last.
+//
+// Decoding takes members in any order, white space and other escapes. It refuses members that are missing, twice or unknown, integers
+// with fraction or exponent, numbers out of range, strings that are not UTF-8, base64 that is not exact, and a schema whose fields, types or
+// pg.base are not those of the table.
 //
 // # Shaped and unique topics
 //

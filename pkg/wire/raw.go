@@ -81,6 +81,9 @@ func (r *Raw) KeySchema() string {
 	return r.key.text
 }
 
+// Lane is the partition of a key that AppendKey made.
+func (r *Raw) Lane(key []byte, n int32) int32 { return Partition(Body(key), n) }
+
 // AppendKey adds the framed key of a row that holds all columns of the table, as change.Change.Key gives it. A table without key has
 // none: dst comes back as it is. See Partition for the lane.
 func (r *Raw) AppendKey(dst []byte, row change.Row) ([]byte, error) {

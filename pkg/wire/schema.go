@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -24,7 +25,8 @@ type subject struct {
 	reg  Registry
 	name string
 	text string
-	id   uint32
+	head []byte // what its records begin with
+	id   uint32 // 0 without a registry
 
 	mu    sync.Mutex
 	known map[uint32]error // other ids that were met: nil where the schema says the same
@@ -36,6 +38,10 @@ func register(ctx context.Context, reg Registry, name, schema string) (*subject,
 	if err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", name, err)
 	}
+	if _, ok := reg.(Unregistered); ok {
+		head, err := singleHead(text)
+		return &subject{name: name, text: text, head: head}, err
+	}
 	id, err := reg.ID(ctx, name, text)
 	if err != nil {
 		return nil, err
@@ -43,17 +49,22 @@ func register(ctx context.Context, reg Registry, name, schema string) (*subject,
 	if id < 0 || int64(id) > 1<<32-1 {
 		return nil, fmt.Errorf("schema of %s: the registry gave it the id %d", name, id)
 	}
-	return &subject{reg: reg, name: name, text: text, id: uint32(id), known: make(map[uint32]error)}, nil
+	head := binary.BigEndian.AppendUint32([]byte{magicRegistry}, uint32(id))
+	return &subject{reg: reg, name: name, text: text, head: head, id: uint32(id), known: make(map[uint32]error)}, nil
 }
 
-// frame begins a record: a zero byte and the schema's id.
-func (s *subject) frame(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(append(b, 0), s.id)
-}
+// frame begins a record: a zero byte and the schema's id, or without a registry the schema's fingerprint.
+func (s *subject) frame(b []byte) []byte { return append(b, s.head...) }
 
 // open returns a cursor on the body, if it is written by this schema or by one that says the same.
 func (s *subject) open(b []byte) (cursor, error) {
-	if len(b) < FramingSize || b[0] != 0 {
+	if bytes.HasPrefix(b, s.head) {
+		return cursor{b: b[len(s.head):]}, nil
+	}
+	if err := s.foreign(b); err != nil {
+		return cursor{}, err
+	}
+	if len(b) < FramingSize || b[0] != magicRegistry {
 		return cursor{}, fmt.Errorf("%s: not in Confluent's wire format", s.name)
 	}
 	if id := binary.BigEndian.Uint32(b[1:]); id != s.id {
@@ -62,6 +73,24 @@ func (s *subject) open(b []byte) (cursor, error) {
 		}
 	}
 	return cursor{b: b[FramingSize:]}, nil
+}
+
+// foreign says what is wrong with a record that is in the other form of the wire, or without a registry of another schema.
+func (s *subject) foreign(b []byte) error {
+	switch {
+	case len(b) == 0:
+	case s.reg == nil && b[0] == magicRegistry:
+		return otherForm(s.name, "avro", "json")
+	case s.reg != nil && (b[0] == magicSingle || b[0] == magicJSON):
+		return otherForm(s.name, "json", "avro")
+	case s.reg == nil && len(b) >= len(s.head) && string(b[:2]) == singleObject:
+		return fault.Fatal(fmt.Errorf("%s: written with another schema than this version of segue has", s.name),
+			"go on with the version of segue that wrote these records")
+	}
+	if s.reg == nil {
+		return fmt.Errorf("%s: not in Avro's single-object encoding", s.name)
+	}
+	return nil
 }
 
 // judge looks at the schema of another id, once. A registry that cannot be reached is asked again at the next record.

@@ -89,7 +89,7 @@ func TestUnknownSchemaIsAskedForAgain(t *testing.T) {
 func TestFraming(t *testing.T) {
 	r := rawCodec(t, &memory{}, users(), here)
 	var back change.Change
-	for _, b := range []string{"", "\x00\x00\x00", "\x01\x00\x00\x00\x01\x00", `{"json": 1}`} {
+	for _, b := range []string{"", "\x00\x00\x00", "\x01\x00\x00\x00\x01\x00", `["json"]`} {
 		if err := r.Decode([]byte(b), &back); err == nil || !strings.Contains(err.Error(), "wire format") {
 			t.Errorf("%q: %v", b, err)
 		}
