@@ -144,9 +144,6 @@ func (d *draft) certificate(from Lookup) []tls.Certificate {
 
 // together checks what only makes sense in company.
 func (d *draft) together() {
-	if len(d.Kafka.Brokers) > 0 && d.Registry.URL == "" && !d.refused("SEGUE_REGISTRY_URL") {
-		d.problem("SEGUE_REGISTRY_URL", errors.New("brokers are set, but no schema registry: set the URL of a Confluent-compatible one, such as http://localhost:8081"))
-	}
 	if len(d.Kafka.Brokers) == 0 && d.Registry.URL != "" && !d.refused("SEGUE_KAFKA_BROKERS") {
 		d.problem("SEGUE_KAFKA_BROKERS", errors.New("a registry is set, but no brokers: set host:port of a Kafka broker, or neither to use the embedded ones"))
 	}

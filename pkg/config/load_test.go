@@ -100,7 +100,6 @@ func TestWhatBelongsTogether(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		{"brokers without registry", map[string]string{"SEGUE_KAFKA_BROKERS": "a:1"}, "SEGUE_REGISTRY_URL: brokers are set"},
 		{"registry without brokers", map[string]string{"SEGUE_REGISTRY_URL": "http://r"}, "SEGUE_KAFKA_BROKERS: a registry is set"},
 		{"mechanism alone", map[string]string{"SEGUE_KAFKA_SASL_MECHANISM": "PLAIN"}, "SEGUE_KAFKA_SASL_MECHANISM: it wants a user"},
 		{"user alone", map[string]string{"SEGUE_KAFKA_SASL_USER": "u"}, "SEGUE_KAFKA_SASL_USER: it does nothing"},

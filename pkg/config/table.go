@@ -62,7 +62,7 @@ func kafkaSettings() []Setting {
 
 func serverSettings() []Setting {
 	return []Setting{
-		{Variable: "SEGUE_REGISTRY_URL", Flag: "registry", Help: "a Confluent-compatible schema registry", set: setRegistry},
+		{Variable: "SEGUE_REGISTRY_URL", Flag: "registry", Help: "a Confluent-compatible schema registry; not needed with kafka.wire: json", set: setRegistry},
 		{Variable: "SEGUE_REGISTRY_USER", Help: "user at the registry",
 			set: func(d *draft, v string) error { d.Registry.User = v; return nil }},
 		{Variable: "SEGUE_REGISTRY_PASSWORD", Secret: true, Help: "password at the registry",

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,8 @@ func (t *tape) next(ctx context.Context) (frontier.Record, error) {
 func decode(codec Codec, topic string, item Item) (frontier.Record, error) {
 	rec, err := codec.DecodeFrontier(item.Value)
 	if err != nil {
-		return frontier.Record{}, fault.Fatal(fmt.Errorf("read %s at offset %d: %w", topic, item.Offset, err), "only segue writes to its topics")
+		hint := cmp.Or(fault.HintOf(err), "only segue writes to its topics")
+		return frontier.Record{}, fault.Fatal(fmt.Errorf("read %s at offset %d: %w", topic, item.Offset, err), hint)
 	}
 	rec.Offset = item.Offset
 	return rec, nil

@@ -33,7 +33,18 @@ type Kafka struct {
 	Replication int
 	// Retention is how long records are kept behind the applied frontier.
 	Retention time.Duration
+	// Wire is the form of the records; fixed for the migration's life.
+	Wire Wire
 }
+
+// Wire is the form in which records stand in Kafka.
+type Wire string
+
+// The forms: Avro with schemas in a registry, or raw topics as JSON that bears its schema, and no registry.
+const (
+	WireAvro Wire = "avro"
+	WireJSON Wire = "json"
+)
 
 // The defaults of Kafka's settings.
 const (

@@ -23,7 +23,7 @@ type Input struct {
 
 // Parse reads a specification. The error is of type Diagnostics and holds every mistake.
 func Parse(in Input) (*Spec, error) {
-	p := &parser{in: in, spec: &Spec{Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention}}}
+	p := &parser{in: in, spec: &Spec{Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro}}}
 	p.spec.file = newFile(in.Path, in.Text)
 	if root := p.document(); root != nil {
 		p.spec.file.maskSecrets(root)
@@ -143,6 +143,15 @@ func (p *parser) kafka(n *yaml.Node) {
 				p.mistake(s.At, "kafka.retention: %v", err)
 			}
 			k.Retention = d
+		}},
+		{"wire", false, func(n *yaml.Node) {
+			s, ok := p.text(n, "kafka.wire")
+			if !ok {
+				return
+			}
+			if k.Wire = Wire(s.Value); k.Wire != WireAvro && k.Wire != WireJSON {
+				p.mistake(s.At, "kafka.wire is avro (with a schema registry) or json (Kafka Connect's schema and payload, without one)")
+			}
 		}},
 	})
 }

@@ -58,7 +58,7 @@ func one(entry string) string { return stores + "tables:\n  - " + entry + "\n" }
 
 func parseText(text string) (*Spec, error) {
 	return Parse(Input{Path: "segue.yaml", Text: []byte(text), Getenv: func(name string) (string, bool) {
-		v, ok := map[string]string{"NAME": "shop", "TABLE": "public.a", "KEEP": "7d", "EMPTY": ""}[name]
+		v, ok := map[string]string{"NAME": "shop", "TABLE": "public.a", "KEEP": "7d", "WIRE": "json", "EMPTY": ""}[name]
 		return v, ok
 	}})
 }
@@ -70,6 +70,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		stores + tables,
 		"migration: a-1\nsource: {postgres: a}\ntarget: {postgres: b}\nkafka: {partitions: 1, replication: 9, retention: 5m}\n" + tables,
 		stores + "kafka: {}\n" + tables,
+		stores + "kafka: {wire: avro}\n" + tables, stores + "kafka: {wire: json}\n" + tables, stores + "kafka: {wire: \"${WIRE}\"}\n" + tables,
 		stores + "kafka: {partitions: 256, retention: 99999m}\n" + tables,
 		"migration: ${NAME}\nsource: {postgres: a}\ntarget: {postgres: b}\nkafka: {retention: \"${KEEP}\"}\ntables: [{from: \"${TABLE}\"}]\n",
 		one(`{from: public.*, exclude: [public.b, public.c_*], to: crm.*}`),
@@ -106,6 +107,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		stores + "kafka: {partitions: 1.5}\n" + tables, stores + "kafka: {partitions: four}\n" + tables,
 		stores + "kafka: {replication: 10}\n" + tables, stores + "kafka: {topics: 1}\n" + tables,
 		stores + "kafka: {retention: 4m}\n" + tables, stores + "kafka: {retention: 1.5h}\n" + tables,
+		stores + "kafka: {wire: protobuf}\n" + tables, stores + "kafka: {wire: JSON}\n" + tables, stores + "kafka: {wire: 1}\n" + tables,
 		stores + "kafka: {retention: 24}\n" + tables, stores + "kafka:\n" + tables,
 		one(`{to: crm.a}`), one(`{from: customers}`), one(`{from: a.b.c}`), one(`{from: ".a"}`), one(`{from: "a."}`),
 		one(`{from: 'a."b'}`), one(`{from: 'a."b"c'}`), one(`{from: 'a.""'}`), one(`{from: 'a.b c'}`), one(`{from: "a.**"}`),

@@ -51,7 +51,9 @@ func Run(ctx context.Context, c Config) []Finding {
 	r.mapping(c.Spec, source, target)
 	if c.Kafka != nil {
 		r.kafka(ctx, *c.Kafka, func(brokers int) []kafka.Topic { return c.Topics(source.tables, brokers) })
-		r.registry(ctx, c.Registry)
+		if c.Spec.Kafka.Wire == migration.WireAvro {
+			r.registry(ctx, c.Registry)
+		}
 	}
 	if c.Redis != "" {
 		r.redis(ctx, c.Redis)

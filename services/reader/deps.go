@@ -25,10 +25,11 @@ type Writer interface {
 	Close(ctx context.Context) error
 }
 
-// Encoder turns a table's changes into bytes: wire.Raw.
+// Encoder turns a table's changes into bytes, and says which lane a key belongs to: wire.Changes.
 type Encoder interface {
 	AppendKey(dst []byte, row change.Row) ([]byte, error)
 	AppendValue(dst []byte, c *change.Change) ([]byte, error)
+	Lane(key []byte, partitions int32) int32
 }
 
 // Requests yields what is asked of the reader, in the order of their topic.

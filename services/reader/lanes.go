@@ -8,7 +8,6 @@ import (
 	"segue/pkg/fault"
 	"segue/pkg/frontier"
 	"segue/pkg/table"
-	"segue/pkg/wire"
 )
 
 // lanes encodes changes and puts each on the lane of its key.
@@ -60,7 +59,7 @@ func (l *lanes) put(ctx context.Context, c *change.Change) (int, error) {
 		if l.key, err = t.encoder.AppendKey(l.key, c.Key()); err != nil {
 			return 0, l.encodeError(c, err)
 		}
-		lane += int(wire.Partition(wire.Body(l.key), l.partitions))
+		lane += int(t.encoder.Lane(l.key, l.partitions))
 	}
 	if l.value, err = t.encoder.AppendValue(l.value[:0], c); err != nil {
 		return 0, l.encodeError(c, err)

@@ -17,6 +17,7 @@ import (
 	"segue/pkg/pgscan"
 	"segue/pkg/pgsource"
 	"segue/pkg/table"
+	"segue/pkg/wire"
 )
 
 var shape = &table.Table{
@@ -63,6 +64,8 @@ func (plain) AppendKey(dst []byte, r change.Row) ([]byte, error) {
 func (plain) AppendValue(dst []byte, c *change.Change) ([]byte, error) {
 	return append(dst, c.Op.String()...), nil
 }
+
+func (plain) Lane(key []byte, n int32) int32 { return wire.Partition(wire.Body(key), n) }
 
 // film is a stream of given events, then io.EOF.
 type film struct {

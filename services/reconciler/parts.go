@@ -98,7 +98,7 @@ func (b *targetBooks) Standing(ctx context.Context, tx pgx.Tx) (Standing, error)
 // nothing.
 type rawStream struct {
 	reader *kafka.Reader
-	codecs []*wire.Raw // by lane
+	codecs []wire.Changes // by lane
 }
 
 // Next implements frontier.Source.
@@ -136,7 +136,7 @@ func openStream(ctx context.Context, spec *migration.Spec, m *mapping.Mapping, d
 	s := &rawStream{}
 	var lanes []frontier.Lane
 	for _, source := range m.Sources() {
-		codec, err := wire.NewRaw(ctx, d.Registry, spec.Name.RawTopic(source.Name), source, wire.Source{Migration: string(spec.Name)})
+		codec, err := wire.NewChanges(ctx, d.Registry, spec.Name.RawTopic(source.Name), source, wire.Source{Migration: string(spec.Name)})
 		if err != nil {
 			return nil, err
 		}

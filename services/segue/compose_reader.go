@@ -69,7 +69,7 @@ func (w *work) encoders(ctx context.Context, source pgsource.Identity, tables []
 	for i, t := range tables {
 		s := w.wireSource(source)
 		s.Now = time.Now
-		c, err := wire.NewRaw(ctx, w.registry, w.spec.Name.RawTopic(t.Name), t, s)
+		c, err := wire.NewChanges(ctx, w.registry, w.spec.Name.RawTopic(t.Name), t, s)
 		if err != nil {
 			return nil, err
 		}

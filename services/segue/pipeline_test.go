@@ -20,7 +20,7 @@ import (
 	"segue/pkg/pgtest"
 )
 
-// TestPipelineHistories runs random histories through the whole product in this process, fused and staged, while connections
+// TestPipelineHistories runs random histories through the whole product in this process, fused and staged, with both forms of the wire, while connections
 // are cut and everything is stopped and started again, and holds both stores against the model (P1, P2, P4). The seed is printed on
 // failure; SEGUE_SEED runs one, SEGUE_HISTORIES sets how many.
 func TestPipelineHistories(t *testing.T) {
@@ -67,7 +67,7 @@ type story struct {
 	source, target *pgx.Conn
 	admin          *pgx.Conn
 	name           string
-	stages         string
+	stages, wire   string
 	env            map[string]string
 	log            lockedBuffer
 	cancel         context.CancelFunc
@@ -93,9 +93,12 @@ func runHistory(t *testing.T, a embedded.Addresses, seed uint64) {
 }
 
 func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
-	s := &story{t: t, rnd: rand.New(rand.NewPCG(seed, 3)), history: historytest.New(seed), name: fmt.Sprintf("h%d", seed), stages: "fused"}
+	s := &story{t: t, rnd: rand.New(rand.NewPCG(seed, 3)), history: historytest.New(seed), name: fmt.Sprintf("h%d", seed), stages: "fused", wire: "avro"}
 	if seed%2 == 1 {
 		s.stages = "staged"
+	}
+	if seed/2%3 == 0 { // both forms of the wire in both ways to run
+		s.wire = "json"
 	}
 	from, to := pgtest.Database(t), pgtest.Database(t)
 	s.source, s.target, s.admin = pgtest.Connect(t, from), pgtest.Connect(t, to), pgtest.Connect(t, to)
@@ -107,14 +110,17 @@ func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
 		}
 	}
 	file := filepath.Join(t.TempDir(), "segue.yaml")
-	text := fmt.Sprintf("migration: %s\nsource: {postgres: %q}\ntarget: {postgres: %q}\nkafka: {partitions: %d}\ntables:\n  - from: public.*\n",
-		s.name, from, to, 1+s.rnd.IntN(3))
+	text := fmt.Sprintf("migration: %s\nsource: {postgres: %q}\ntarget: {postgres: %q}\nkafka: {partitions: %d, wire: %s}\ntables:\n  - from: public.*\n",
+		s.name, from, to, 1+s.rnd.IntN(3), s.wire)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.env = map[string]string{
-		"SEGUE_CONFIG": file, "SEGUE_KAFKA_BROKERS": a.Brokers[0], "SEGUE_REGISTRY_URL": a.Registry, "SEGUE_LISTEN": "off", "SEGUE_STAGES": s.stages,
+		"SEGUE_CONFIG": file, "SEGUE_KAFKA_BROKERS": a.Brokers[0], "SEGUE_LISTEN": "off", "SEGUE_STAGES": s.stages,
 		"GOMEMLIMIT": "off", // the limit is the process's, and this one is many services
+	}
+	if s.wire == "avro" {
+		s.env["SEGUE_REGISTRY_URL"] = a.Registry // json needs none
 	}
 	t.Cleanup(func() {
 		s.stop()
@@ -266,5 +272,5 @@ func difference(got, want []string) string {
 func (s *story) fail(format string, args ...any) {
 	s.t.Helper()
 	log := s.log.String()
-	s.t.Fatalf("seed %s (%s): %s\nlog:\n%s", s.name, s.stages, fmt.Sprintf(format, args...), log[max(0, len(log)-6000):])
+	s.t.Fatalf("seed %s (%s, %s): %s\nlog:\n%s", s.name, s.stages, s.wire, fmt.Sprintf(format, args...), log[max(0, len(log)-6000):])
 }

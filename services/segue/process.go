@@ -127,7 +127,12 @@ func (p *process) spec(s *config.Settings) (*migration.Spec, error) {
 	if err != nil {
 		return nil, fault.Fatal(fmt.Errorf("read the migration's file: %w", err), "write one (see the README), or name it with -c or SEGUE_CONFIG")
 	}
-	return migration.Parse(migration.Input{Path: s.Migration, Text: text, Getenv: p.lookup, ReadFile: p.readFile})
+	spec, err := migration.Parse(migration.Input{Path: s.Migration, Text: text, Getenv: p.lookup, ReadFile: p.readFile})
+	if err == nil && spec.Kafka.Wire == migration.WireAvro && !s.Embedded() && s.Registry.URL == "" {
+		return nil, usage(config.Problems{{Variable: "SEGUE_REGISTRY_URL", Text: "brokers are set, but no schema registry: " +
+			"set the URL of a Confluent-compatible one, such as http://localhost:8081, or kafka.wire: json in " + s.Migration + " for a new migration"}})
+	}
+	return spec, err
 }
 
 func (p *process) build() telemetry.Build { return telemetry.ReadBuild(p.version) }

@@ -62,7 +62,7 @@ func (p *process) statusConfig(cmd *cobra.Command) (status.Config, error) {
 		c.Reason = err.Error()
 		return c, nil
 	}
-	registry, err := wire.NewRegistry(servers.registry)
+	registry, err := servers.schemas(spec)
 	if err != nil {
 		return c, err
 	}

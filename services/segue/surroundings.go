@@ -9,6 +9,7 @@ import (
 	"segue/pkg/embedded"
 	"segue/pkg/fault"
 	"segue/pkg/kafka"
+	"segue/pkg/migration"
 	"segue/pkg/wire"
 )
 
@@ -74,6 +75,14 @@ func running(s *config.Settings, a embedded.Addresses, e *embedded.Services) *su
 		out.redis = s.Redis
 	}
 	return out
+}
+
+// schemas are where a migration's schemas stand: in a registry, or with kafka.wire: json in its records.
+func (s *surroundings) schemas(spec *migration.Spec) (wire.Registry, error) {
+	if spec.Kafka.Wire == migration.WireJSON {
+		return wire.Unregistered{}, nil
+	}
+	return wire.NewRegistry(s.registry)
 }
 
 // must refuses a command that needs brokers of its own settings.

@@ -59,7 +59,7 @@ type plan struct {
 
 func newWork(p *process, s *config.Settings, spec *migration.Spec, servers *surroundings, service string) (*work, error) {
 	board := &board{to: p.stderr}
-	registry, err := wire.NewRegistry(servers.registry)
+	registry, err := servers.schemas(spec)
 	if err != nil {
 		return nil, err
 	}
