@@ -15,6 +15,7 @@ type Settings struct {
 	Migration string // path of segue.yaml
 	DataDir   string
 	Stages    string // Fused, Staged, or empty: as the command has it
+	Instance  string // which of a service's processes this is, over all its lives; empty: host name and port
 	Listen    string // address of /livez, /readyz and /metrics; empty: none
 	Log       Log
 	Kafka     Kafka

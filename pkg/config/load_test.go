@@ -72,12 +72,13 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		"SEGUE_REGISTRY_URL":         "ftp://r",
 		"SEGUE_REDIS_URL":            "http://user:hunter2@r",
 		"SEGUE_LOG_LEVEL":            "loud",
+		"SEGUE_INSTANCE":             "ho st",
 	}, map[string]string{"log-format": "xml", "listen": "here"}, nil)
 	var problems config.Problems
 	if !errors.As(err, &problems) {
 		t.Fatalf("want Problems, got %v", err)
 	}
-	want := []string{"--listen", "SEGUE_LOG_LEVEL", "--log-format", "SEGUE_KAFKA_BROKERS", "SEGUE_KAFKA_TLS",
+	want := []string{"SEGUE_INSTANCE", "--listen", "SEGUE_LOG_LEVEL", "--log-format", "SEGUE_KAFKA_BROKERS", "SEGUE_KAFKA_TLS",
 		"SEGUE_KAFKA_SASL_MECHANISM", "SEGUE_REGISTRY_URL", "SEGUE_REDIS_URL", "SEGUE_KAFKA_TLS_CA"}
 	var got []string
 	for _, p := range problems {

@@ -32,6 +32,8 @@ func processSettings() []Setting {
 		{Variable: "SEGUE_DATA_DIR", Flag: "data-dir", Default: ".segue", Help: "where the embedded Kafka, registry and Redis keep their data",
 			set: func(d *draft, v string) error { d.DataDir = v; return nil }},
 		{Variable: "SEGUE_STAGES", Flag: "stages", Help: "fused (in memory) or staged (topics in between); none: fused for run all, staged for the others", set: setStages},
+		{Variable: "SEGUE_INSTANCE",
+			Help: "name of this process among several of its service, the same after each restart; none: host name and port of SEGUE_LISTEN", set: setInstance},
 		{Variable: "SEGUE_LISTEN", Flag: "listen", Default: "127.0.0.1:7070", Help: "address of /livez, /readyz and /metrics; off: none", set: setListen},
 		{Variable: "SEGUE_LOG_LEVEL", Flag: "log-level", Default: "info", Help: "debug, info, warn or error", set: setLevel},
 		{Variable: "SEGUE_LOG_FORMAT", Flag: "log-format", Default: "text", Help: "text or json", set: setFormat},
@@ -96,6 +98,14 @@ func setStages(d *draft, v string) error {
 		return fmt.Errorf("%q is no way to run: set fused or staged", v)
 	}
 	d.Stages = v
+	return nil
+}
+
+func setInstance(d *draft, v string) error {
+	if len(v) > 200 || strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
+		return fmt.Errorf("%q is no name: set up to 200 letters, digits, dots, hyphens and underscores", v)
+	}
+	d.Instance = v
 	return nil
 }
 

@@ -36,6 +36,15 @@ func (a *Admin) Brokers(ctx context.Context) (int, error) {
 	return len(list), nil
 }
 
+// Cluster is the cluster's own name, which no other has.
+func (a *Admin) Cluster(ctx context.Context) (string, error) {
+	m, err := a.admin.BrokerMetadata(ctx)
+	if err != nil {
+		return "", classify(fmt.Errorf("reach kafka: %w", err))
+	}
+	return m.Cluster, nil
+}
+
 // Starts returns the first offset of every partition of the topics.
 func (a *Admin) Starts(ctx context.Context, topics ...string) (Offsets, error) {
 	return offsets(a.admin.ListStartOffsets(ctx, topics...))

@@ -45,6 +45,9 @@ func (n Name) UniqueLane(tableTopic string) string { return string(n) + ".unique
 // FrontierTopic holds a stage's claims and frontiers: "reader", "transformer", "deduplicator".
 func (n Name) FrontierTopic(stage string) string { return string(n) + "." + stage + ".frontier" }
 
+// Group is the consumer group in which the processes of a service take turns.
+func (n Name) Group(service string) string { return string(n) + "." + service }
+
 // RequestsTopic holds what is asked of the reader.
 func (n Name) RequestsTopic() string { return string(n) + ".requests" }
 

@@ -20,6 +20,7 @@ type Phase string
 const (
 	Starting Phase = "starting" // it runs, but is not ready for its work
 	Ready    Phase = "ready"
+	Standby  Phase = "standby" // another process of the service works; this one takes over when that one ends
 	Waiting  Phase = "waiting" // something failed that may pass by itself; it is tried again
 	Stopped  Phase = "stopped"
 	Failed   Phase = "failed"

@@ -30,6 +30,15 @@ func (s *Status) Wait(forWhat string) {
 	})
 }
 
+// Standby says that another process of the service works, and that this one takes over when that one ends.
+func (s *Status) Standby(owner string) {
+	s.change(func(st *State) bool {
+		changed := st.Phase != Standby
+		st.Phase, st.Waiting, st.Attempt, st.Hint = Standby, owner+" is working", 0, ""
+		return changed
+	})
+}
+
 // State returns what is known now.
 func (s *Status) State() State {
 	s.mu.Lock()

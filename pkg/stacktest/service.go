@@ -53,6 +53,12 @@ func (s *Stack) all() []*service {
 	return out
 }
 
+// kind is what a process runs: "applier#2" is a second applier.
+func kind(name string) string {
+	k, _, _ := strings.Cut(name, "#")
+	return k
+}
+
 // Start runs the services that are named, or all of the form.
 func (s *Stack) Start(tb testing.TB, names ...string) {
 	tb.Helper()
@@ -68,7 +74,7 @@ func (s *Stack) Start(tb testing.TB, names ...string) {
 			tb.Fatalf("start %s: it runs already", name)
 		}
 		p, err := s.servers.start(process{
-			name: name, path: s.binary, log: svc.log, args: []string{"run", name}, env: append(s.env, "SEGUE_LISTEN="+svc.address),
+			name: name, path: s.binary, log: svc.log, args: []string{"run", kind(name)}, env: append(s.env, "SEGUE_LISTEN="+svc.address),
 		})
 		if err != nil {
 			tb.Fatal(err)

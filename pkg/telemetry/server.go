@@ -24,7 +24,7 @@ type Report struct {
 	Components []service.State `json:"components"`
 }
 
-// Server answers /livez (the process runs), /readyz (every component does its work, else what it waits for) and /metrics.
+// Server answers /livez (the process runs), /readyz (every component does its work or stands by, else what it waits for) and /metrics.
 type Server struct {
 	Build    Build
 	Metrics  *prometheus.Registry
@@ -76,7 +76,8 @@ func (s *Server) handler() http.Handler {
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	r := Report{Ready: true, Version: s.Build.Version, Now: time.Now().UTC(), Components: s.States()}
 	for _, c := range r.Components {
-		r.Ready = r.Ready && c.Phase == service.Ready
+		// A standby is ready: it does what it is there for, and a rolling restart waits for it.
+		r.Ready = r.Ready && (c.Phase == service.Ready || c.Phase == service.Standby)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if !r.Ready {

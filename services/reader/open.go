@@ -92,12 +92,23 @@ func (o *opening) slot(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	app := o.cfg.App
+	if o.cfg.Displace != "" {
+		app = o.cfg.Displace
+		ended, err := pgsource.Displace(ctx, conn, o.cfg.Slot, app)
+		if err != nil {
+			return err
+		}
+		if ended {
+			o.log.Info("took the slot from the former reader, which still held it", "slot", o.cfg.Slot)
+		}
+	}
 	if err := o.setup(ctx, conn); err != nil {
 		return err
 	}
 	// From the slot's confirmed position on: transactions that a frontier holds already are skipped by their position.
 	o.stream, err = pgsource.OpenStream(ctx, pgsource.StreamConfig{
-		URL: o.cfg.URL, App: o.cfg.App, Slot: o.cfg.Slot, Publication: o.cfg.Publication, Shapes: o.tables,
+		URL: o.cfg.URL, App: app, Slot: o.cfg.Slot, Publication: o.cfg.Publication, Shapes: o.tables,
 	})
 	if err != nil {
 		return err

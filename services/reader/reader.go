@@ -33,6 +33,9 @@ type Config struct {
 	// URL leads to the source's primary itself, App is the connections' application_name.
 	URL, App          string
 	Slot, Publication string
+	// Displace is the application_name of the stream's own connection. Who has the slot under this name is an older life of this reader and is
+	// ended: set it only where no other process may work, and to a name that only this chain of readers has. Empty: App, and nobody is ended.
+	Displace string
 	// MarkPrefix is the prefix of the logical messages (migration.Name.MarkPrefix).
 	MarkPrefix string
 	Tables     []table.Name

@@ -10,7 +10,6 @@ import (
 
 	"segue/pkg/mapping"
 	"segue/pkg/migration"
-	"segue/services/applier"
 	"segue/services/reader"
 	"segue/services/reconciler"
 )
@@ -18,7 +17,7 @@ import (
 // TestAlertsNameMetricsThatExist: an alert on a metric that nobody exports never fires.
 func TestAlertsNameMetricsThatExist(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	applier.NewMetrics(reg)
+	newMeters(reg)
 	reader.New(reader.Config{}, reader.Deps{Metrics: reg})
 	if _, err := reconciler.New(reconciler.Config{Spec: &migration.Spec{}, Mapping: &mapping.Mapping{}}, reconciler.Deps{Registerer: reg}); err != nil {
 		t.Fatal(err)

@@ -18,18 +18,22 @@ import (
 // upstreamNone stands in the reader's claims: it follows no other stage.
 const upstreamNone = -1
 
-// runReader is one life of the reader. The service itself is made once, because it registers metrics.
+// runReader is one life of the reader.
 func (w *work) runReader(ctx context.Context, status *service.Status) error {
 	p, err := w.prepared(ctx)
 	if err != nil {
 		return err
 	}
+	displace, err := w.streamApp(ctx)
+	if err != nil {
+		return err
+	}
 	status.Wait("for the slot " + w.spec.Name.Slot())
-	r := w.meters.reader(func() *reader.Reader { return w.newReader(p, status) })
+	r := w.meters.reader(p, func() *reader.Reader { return w.newReader(p, displace, status) })
 	return r.Run(ctx)
 }
 
-func (w *work) newReader(p *plan, status *service.Status) *reader.Reader {
+func (w *work) newReader(p *plan, displace string, status *service.Status) *reader.Reader {
 	name := w.spec.Name
 	var tables []table.Name
 	for _, t := range p.tables {
@@ -37,7 +41,7 @@ func (w *work) newReader(p *plan, status *service.Status) *reader.Reader {
 	}
 	return reader.New(reader.Config{
 		URL: string(w.spec.Source.Postgres), App: name.ApplicationName("reader"),
-		Slot: name.Slot(), Publication: name.Publication(), MarkPrefix: name.MarkPrefix(),
+		Slot: name.Slot(), Publication: name.Publication(), Displace: displace, MarkPrefix: name.MarkPrefix(),
 		Tables: tables, Partitions: int32(w.spec.Kafka.Partitions), NewHistory: w.choices.newHistory,
 	}, reader.Deps{
 		OpenWriter: func(ctx context.Context, lanes []frontier.Lane) (reader.Writer, error) {

@@ -13,14 +13,20 @@ import (
 // meters are the parts that register metrics: they are made once per process, while components may start many times.
 type meters struct {
 	applier *applier.Metrics
+	standby *prometheus.GaugeVec
 
 	mu       sync.Mutex
 	comparer *reconciler.Reconciler
 	follower *reader.Reader
+	followed *plan // what the follower was made of
 }
 
 func newMeters(r prometheus.Registerer) *meters {
-	return &meters{applier: applier.NewMetrics(r)}
+	m := &meters{applier: applier.NewMetrics(r), standby: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "segue_standby", Help: "1 while another process of the service works and this one stands by, 0 while this one works.",
+	}, []string{"service"})}
+	r.MustRegister(m.standby)
+	return m
 }
 
 // reconciler makes it at the first call that succeeds.
@@ -37,12 +43,12 @@ func (m *meters) reconciler(make func() (*reconciler.Reconciler, error)) (*recon
 	return m.comparer, nil
 }
 
-// reader makes it at the first call.
-func (m *meters) reader(make func() *reader.Reader) *reader.Reader {
+// reader makes it at the first call, and anew for another plan.
+func (m *meters) reader(p *plan, make func() *reader.Reader) *reader.Reader {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.follower == nil {
-		m.follower = make()
+	if m.follower == nil || m.followed != p {
+		m.follower, m.followed = make(), p
 	}
 	return m.follower
 }

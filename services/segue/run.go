@@ -27,10 +27,23 @@ type component struct {
 }
 
 func runnables() []runnable {
-	reader := func(w *work) []component { return []component{{"reader", w.runReader}} }
-	transformer := func(w *work) []component { return []component{{"transformer", w.runTransformer}} }
-	deduplicator := func(w *work) []component { return []component{{"deduplicator", w.runDeduplicator}} }
-	applier := func(w *work) []component { return []component{{"applier", w.runApplier}, {"trimmer", w.runTrimmer}} }
+	reader := func(w *work) []component { return []component{{"reader", w.seated(stageReader, w.runReader)}} }
+	transformer := func(w *work) []component {
+		return []component{
+			{"transformer", w.seated(stageTransformer, w.runTransformer)},
+		}
+	}
+	deduplicator := func(w *work) []component {
+		return []component{
+			{"deduplicator", w.seated(stageDeduplicator, w.runDeduplicator)},
+		}
+	}
+	applier := func(w *work) []component {
+		return []component{
+			{"applier", w.seated(serviceApplier, w.runApplier)},
+			{"trimmer", w.beside(serviceApplier, w.runTrimmer)},
+		}
+	}
 	reconciler := func(w *work) []component { return []component{{"reconciler", w.runReconciler}} }
 	return []runnable{
 		{"reader", "read the source: snapshot, then stream, into the raw topics", config.Staged, reader},
@@ -145,6 +158,7 @@ func (p *process) runAll(ctx context.Context, s *config.Settings, w *work, r run
 	w.log.Info("started", "migration", string(w.spec.Name), "run", r.name, "stages", w.stages, "version", w.build.Version, "revision", w.build.Revision)
 	watched := w.watch(ctx, p)
 	err := group.Run(ctx)
+	w.leaveAll(ctx)
 	cancel()
 	<-watched
 	if pageErr := <-pages; pageErr != nil {

@@ -34,6 +34,8 @@ type work struct {
 	registry wire.Registry
 	stages   string // config.Fused or config.Staged
 	owner    string // this process, for people who look at claims and the progress row
+	instance string // the same over all its lives
+	seats    *seats
 	build    telemetry.Build
 	log      *slog.Logger
 	board    *board // what log writes to
@@ -47,8 +49,8 @@ type work struct {
 	plan *plan
 }
 
-// plan is what both catalogs and the migration's file make together. It is made once per process: a table whose shape
-// changes stops the pipeline, and the next start makes a new one.
+// plan is what both catalogs and the migration's file make together, once per life: a table whose shape
+// changes stops the pipeline, and the next start, or the next one that takes over, makes a new one.
 type plan struct {
 	mapping *mapping.Mapping
 	tables  []*table.Table // of the source
@@ -67,6 +69,7 @@ func newWork(p *process, s *config.Settings, spec *migration.Spec, servers *surr
 	metrics := telemetry.NewRegistry(build)
 	return &work{
 		spec: spec, servers: servers, registry: registry, stages: s.Stages, owner: newOwner(service), build: build,
+		instance: newInstance(s), seats: newSeats(),
 		log: telemetry.NewLogger(s.Log.Format, s.Log.Level, board), board: board, registerer: metrics, meters: newMeters(metrics),
 	}, nil
 }
@@ -104,6 +107,13 @@ func (w *work) prepared(ctx context.Context) (*plan, error) {
 	}
 	w.plan = p
 	return p, nil
+}
+
+// forget lets the next call of prepared make a new plan.
+func (w *work) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.plan = nil
 }
 
 // readPlan reads both catalogs and compiles the mapping against them.

@@ -1,0 +1,147 @@
+package stacktest_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"segue/pkg/stacktest"
+)
+
+const (
+	pairRows = 20_000
+	patience = 60 * time.Second
+)
+
+// pair is a service with its two processes: one works, the other stands by.
+type pair struct {
+	working, standing string
+}
+
+func (p *pair) swap() { p.working, p.standing = p.standing, p.working }
+
+// several starts a staged stack with two processes of each of the four services, under traffic.
+func several(t *testing.T) (*stacktest.Stack, []*pair, func() int64) {
+	t.Helper()
+	s := shop(t, stacktest.Staged, pairRows)
+	stop := traffic(t, s, pairRows, 200)
+	s.Start(t, "reader", "transformer", "deduplicator", "applier")
+	var pairs []*pair
+	for _, name := range []string{"reader", "transformer", "deduplicator", "applier"} {
+		s.Becomes(t, name, "ready", patience)
+		pairs = append(pairs, &pair{name, name + "#2"})
+	}
+	for _, p := range pairs {
+		s.Start(t, p.standing)
+	}
+	for _, p := range pairs {
+		says := s.Becomes(t, p.standing, "standby", patience)
+		if !strings.HasPrefix(says.Waiting, p.working+"@") || !strings.HasSuffix(says.Waiting, " is working") {
+			t.Errorf("%s says %+v", p.standing, says)
+		}
+		if now, err := s.State(t.Context(), p.working); err != nil || now.Phase != "ready" {
+			t.Errorf("%s says %+v when another process comes: %v", p.working, now, err)
+		}
+	}
+	return s, pairs, stop
+}
+
+// rounds is how often the zombies rise: once by default, more with SEGUE_ZOMBIES.
+func rounds(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("SEGUE_ZOMBIES")
+	if text == "" {
+		return 1
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("SEGUE_ZOMBIES: %v", err)
+	}
+	return n
+}
+
+// P1, P4: a process of each service is stopped in the middle of its work, wherever that is, another one takes over, and the stopped one goes
+// on as if nothing had happened: nothing that it writes counts, and it stands by.
+func TestRealZombies(t *testing.T) {
+	s, pairs, stop := several(t)
+	for round := range rounds(t) {
+		var took sync.Map
+		var wg sync.WaitGroup
+		for _, p := range pairs {
+			wg.Go(func() {
+				<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond) // the moment is random, that is the point
+				began := time.Now()
+				s.Freeze(t, p.working)
+				s.Becomes(t, p.standing, "ready", patience)
+				took.Store(p.working, time.Since(began))
+			})
+		}
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+		s.Passed(t, s.Marker(t), calm, func(p stacktest.Progress) bool { return p.Passed })
+		for _, i := range rand.Perm(len(pairs)) {
+			s.Thaw(t, pairs[i].working)
+		}
+		for _, p := range pairs {
+			if says := s.Becomes(t, p.working, "standby", patience); !strings.Contains(says.Waiting, " is working") {
+				t.Errorf("the zombie %s says %+v", p.working, says)
+			}
+			if now, err := s.State(t.Context(), p.standing); err != nil || now.Phase != "ready" {
+				t.Errorf("%s says %+v once the zombie is back: %v", p.standing, now, err)
+			}
+			p.swap()
+		}
+		took.Range(func(name, d any) bool {
+			t.Logf("round %d: %s was stopped, the other one worked %s later", round, name, d.(time.Duration).Round(10*time.Millisecond))
+			return true
+		})
+	}
+	ended(t, s, stop)
+}
+
+// ended stops the traffic and holds both stores against each other.
+func ended(t *testing.T, s *stacktest.Stack, stop func() int64) {
+	t.Helper()
+	if n := stop(); n < 100 {
+		t.Errorf("only %d transactions were committed meanwhile", n)
+	}
+	s.Applied(t, calm)
+	t.Logf("%d rows are equal", s.Compare(t, shopPairs()))
+}
+
+// Figures: how long the others take where a process dies, ends by itself, or comes back.
+func TestRealTakeover(t *testing.T) {
+	s, pairs, stop := several(t)
+	for _, p := range pairs {
+		began := time.Now()
+		s.Kill(t, p.working)
+		s.Becomes(t, p.standing, "ready", patience)
+		dead := time.Since(began)
+		s.Start(t, p.working)
+		s.Becomes(t, p.working, "standby", patience)
+
+		began = time.Now()
+		s.Stop(t, p.standing)
+		drained := time.Since(began)
+		s.Becomes(t, p.working, "ready", patience)
+		if free := time.Since(began); free > drained+20*time.Second {
+			t.Errorf("%s took over %s after the other one had ended by itself", p.working, free-drained)
+		}
+		ended := time.Since(began)
+
+		began = time.Now()
+		s.Kill(t, p.working)
+		s.Start(t, p.working)
+		s.Becomes(t, p.working, "ready", patience)
+		t.Log(fmt.Sprintf("%-13s after SIGKILL of the other %s, after SIGTERM %s (of which it drained %s), itself after SIGKILL %s", p.working,
+			dead.Round(10*time.Millisecond), ended.Round(10*time.Millisecond), drained.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond)))
+	}
+	ended(t, s, stop)
+}
