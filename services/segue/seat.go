@@ -69,7 +69,7 @@ func (w *work) tenures(ctx context.Context, name string, seat *kafka.Seat, statu
 			w.log.Info("takes over", "service", name)
 		}
 		w.meters.standby.WithLabelValues(name).Set(0)
-		w.seats.begin(name, tenure)
+		w.seats.begin(tenure, name)
 		err = run(tenure, status)
 		lost := tenure.Err() != nil
 		release()
@@ -169,7 +169,7 @@ func (w *work) leaveAll(ctx context.Context) {
 	}
 }
 
-func (s *seats) begin(name string, tenure context.Context) {
+func (s *seats) begin(tenure context.Context, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.work[name] = tenure
