@@ -193,10 +193,16 @@ func (p *Postgres) waitReady(ctx context.Context) error {
 			continue // not written yet
 		}
 		lines := strings.Split(string(text), "\n")
-		if lines[0] == strconv.Itoa(p.process.Pid) && slices.ContainsFunc(lines[1:], func(l string) bool { return strings.TrimSpace(l) == "ready" }) {
+		if lines[0] == strconv.Itoa(p.process.Pid) && slices.ContainsFunc(lines[1:], takesConnections) {
 			return nil
 		}
 	}
+}
+
+// takesConnections says whether a line of the pid file says so; a standby takes those that only read.
+func takesConnections(line string) bool {
+	line = strings.TrimSpace(line)
+	return line == "ready" || line == "standby"
 }
 
 func (p *Postgres) logTail() string {

@@ -65,6 +65,24 @@ func Private(t testing.TB, settings map[string]string) *Cluster {
 
 func start(t testing.TB, more map[string]string) *Cluster {
 	t.Helper()
+	return launch(t, serverDir(t), more)
+}
+
+// serverDir makes a server's folder, which goes with this process.
+func serverDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "segue-pg-")
+	if err != nil {
+		t.Fatalf("private PostgreSQL: %v", err)
+	}
+	if err := removeAtExit(dir); err != nil {
+		t.Fatalf("private PostgreSQL: %v", err)
+	}
+	return dir
+}
+
+func launch(t testing.TB, dir string, more map[string]string) *Cluster {
+	t.Helper()
 	bin, err := Binaries(t.Context()) // fetching is not starting: it may take minutes
 	if errors.Is(err, embedded.ErrNoPostgres) {
 		without(t, err)
@@ -74,13 +92,6 @@ func start(t testing.TB, more map[string]string) *Cluster {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "segue-pg-")
-	if err != nil {
-		t.Fatalf("private PostgreSQL: %v", err)
-	}
-	if err := removeAtExit(dir); err != nil {
-		t.Fatalf("private PostgreSQL: %v", err)
-	}
 	settings := map[string]string{
 		"wal_level": "logical", "max_wal_senders": "50", "max_replication_slots": "50", "max_connections": "200",
 		"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_prepared_transactions": "20",
