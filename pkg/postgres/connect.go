@@ -102,7 +102,21 @@ func prepare(cfg *pgconn.Config, app string) error {
 		Control:         control,
 	}
 	cfg.DialFunc = dialer.DialContext
+	primaryOf(cfg)
 	return nil
+}
+
+// primaryOf makes a list of hosts mean the one among them that is no standby, unless the URL asks for something narrower (target_session_attrs): what
+// segue reads and writes it reads and writes on a primary.
+func primaryOf(cfg *pgconn.Config) {
+	if cfg.ValidateConnect != nil {
+		return
+	}
+	for _, f := range cfg.Fallbacks { // of one host too, with and without TLS
+		if f.Host != cfg.Host || f.Port != cfg.Port {
+			cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+		}
+	}
 }
 
 // connectError says where to and as whom. The driver's text holds the rest, without the password.
