@@ -3,9 +3,14 @@ package pgsource
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"segue/pkg/fault"
 	"segue/pkg/postgres"
 )
 
@@ -17,6 +22,22 @@ type Identity struct {
 	LSN      uint64 // the end of the log
 	Version  int    // server_version_num
 	Recovery bool   // a standby
+	// Ancestors are the timelines that this one came from, oldest first. Only Introduce reads them.
+	Ancestors []Ancestor
+}
+
+// Ancestor is a timeline that was left: what its log holds behind End is not in this server's history.
+type Ancestor struct {
+	Timeline int32
+	End      uint64
+}
+
+// Fork is where the present timeline begins; 0: at the very beginning.
+func (i *Identity) Fork() uint64 {
+	if n := len(i.Ancestors); n > 0 {
+		return i.Ancestors[n-1].End
+	}
+	return 0
 }
 
 const identifySQL = `
@@ -35,6 +56,72 @@ func Identify(ctx context.Context, q postgres.Querier) (Identity, error) {
 		return Identity{}, fmt.Errorf("identify the source: %w", postgres.Safe(err))
 	}
 	return i, nil
+}
+
+// Introduce asks a server who it is over the replication protocol, all of it on one connection: so it is one server that answers,
+// whatever address or list of hosts the URL names. A timeline comes from IDENTIFY_SYSTEM, which knows it from the moment of a promotion on.
+func Introduce(ctx context.Context, url, app string) (Identity, error) {
+	conn, err := postgres.ConnectReplication(ctx, url, app)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it was only asked
+	i, err := introduce(ctx, conn)
+	if err != nil {
+		return Identity{}, fmt.Errorf("identify the source: %w", postgres.Safe(err))
+	}
+	return i, nil
+}
+
+func introduce(ctx context.Context, conn *pgconn.PgConn) (i Identity, err error) {
+	results, err := conn.Exec(ctx, `SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version_num')`).ReadAll()
+	if err != nil {
+		return i, err
+	}
+	row := results[0].Rows[0]
+	i.Recovery = string(row[0]) == "t"
+	if i.Version, err = strconv.Atoi(string(row[1])); err != nil {
+		return i, err
+	}
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return i, err
+	}
+	i.SystemID, i.Timeline, i.Database, i.LSN = system.SystemID, system.Timeline, system.DBName, uint64(system.XLogPos)
+	if i.Timeline == 1 {
+		return i, nil
+	}
+	file, err := pglogrepl.TimelineHistory(ctx, conn, i.Timeline)
+	if err != nil {
+		return i, fmt.Errorf("history of timeline %d: %w", i.Timeline, postgres.Safe(err))
+	}
+	i.Ancestors, err = parseHistory(string(file.Content))
+	return i, err
+}
+
+// parseHistory reads a timeline's history file: a line for each ancestor, with the place at which it was left.
+func parseHistory(text string) ([]Ancestor, error) {
+	var out []Ancestor
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if len(fields) < 2 {
+			return nil, fault.Fatal(fmt.Errorf("a line of the timeline's history has %d fields", len(fields)), "")
+		}
+		timeline, err := strconv.ParseInt(fields[0], 10, 32)
+		if err != nil {
+			return nil, fault.Fatal(fmt.Errorf("a line of the timeline's history names no timeline"), "")
+		}
+		end, err := pglogrepl.ParseLSN(fields[1])
+		if err != nil {
+			return nil, fault.Fatal(fmt.Errorf("a line of the timeline's history names no place"), "")
+		}
+		out = append(out, Ancestor{Timeline: int32(timeline), End: uint64(end)})
+	}
+	return out, nil
 }
 
 const emitSQL = `

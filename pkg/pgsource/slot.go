@@ -2,12 +2,10 @@ package pgsource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
+	"time"
 
 	"segue/pkg/fault"
 	"segue/pkg/postgres"
@@ -37,38 +35,51 @@ type SlotState struct {
 	SafeWALSize int64
 	// CatalogXminAge is how many transactions old the catalog rows are that the slot keeps vacuum from removing.
 	CatalogXminAge int64
+	// Failover says that the server keeps the slot on its standbys too (from PostgreSQL 17 on).
+	Failover bool
+	// Inactive is for how long nobody has read it; 0: somebody does, or the server does not tell (before PostgreSQL 17).
+	Inactive time.Duration
+
+	// SystemID, Timeline and Recovery are the server's that was asked; a standby's timeline is not told.
+	SystemID string
+	Timeline int32
+	Recovery bool
+	// LogEnd is where the server's log ended.
+	LogEnd uint64
 
 	// Created, Added and Removed are what Ensure did: it made the slot, it changed the publication's tables.
 	Created        bool
 	Added, Removed []table.Name
 }
 
-// End is where the server's log ended when it was asked. It never goes back in one history.
-func (s *SlotState) End() uint64 { return s.ConfirmedLSN + uint64(s.UnconfirmedBytes) }
-
+// inspectSQL always yields a row: of a slot that is not there, the server's own part.
 const inspectSQL = `
-SELECT coalesce(s.plugin, ''), coalesce(s.database, ''), s.temporary, s.active, coalesce(s.active_pid, 0),
+SELECT s.slot_name IS NOT NULL, coalesce(s.plugin, ''), coalesce(s.database, ''), coalesce(s.temporary, false), coalesce(s.active, false), coalesce(s.active_pid, 0),
        coalesce(s.confirmed_flush_lsn - '0/0', 0)::bigint, coalesce(s.restart_lsn - '0/0', 0)::bigint,
        coalesce(pg_catalog.pg_wal_lsn_diff(w.now, s.restart_lsn), 0)::bigint,
        coalesce(pg_catalog.pg_wal_lsn_diff(w.now, s.confirmed_flush_lsn), 0)::bigint,
        coalesce(s.wal_status, ''), coalesce(pg_catalog.to_jsonb(s) ->> 'invalidation_reason', ''),
-       coalesce(s.safe_wal_size, -1), coalesce(pg_catalog.age(s.catalog_xmin), 0)::bigint
-FROM pg_catalog.pg_replication_slots s,
-     LATERAL (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS now) w
-WHERE s.slot_name = $1`
+       coalesce(s.safe_wal_size, -1), coalesce(pg_catalog.age(s.catalog_xmin), 0)::bigint,
+       coalesce((pg_catalog.to_jsonb(s) ->> 'failover')::boolean, false),
+       coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - (pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz), 0)::float8,
+       (pg_catalog.pg_control_system()).system_identifier::text,
+       CASE WHEN w.standby THEN 0 ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(w.now), 8))::bit(32)::int END,
+       w.standby, coalesce(w.now - '0/0', 0)::bigint
+FROM (SELECT r AS standby, CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS now
+      FROM pg_catalog.pg_is_in_recovery() AS r) w
+LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = $1`
 
 // Inspect asks the server for a slot's state. One that does not exist is no error.
 func Inspect(ctx context.Context, q postgres.Querier, slot string) (SlotState, error) {
-	s := SlotState{Exists: true}
-	err := q.QueryRow(ctx, inspectSQL, slot).Scan(&s.Plugin, &s.Database, &s.Temporary, &s.Active, &s.ActivePID,
+	var s SlotState
+	var inactive float64
+	err := q.QueryRow(ctx, inspectSQL, slot).Scan(&s.Exists, &s.Plugin, &s.Database, &s.Temporary, &s.Active, &s.ActivePID,
 		&s.ConfirmedLSN, &s.RestartLSN, &s.RetainedBytes, &s.UnconfirmedBytes, &s.WALStatus, &s.Invalidation,
-		&s.SafeWALSize, &s.CatalogXminAge)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return SlotState{SafeWALSize: -1}, nil
-	}
+		&s.SafeWALSize, &s.CatalogXminAge, &s.Failover, &inactive, &s.SystemID, &s.Timeline, &s.Recovery, &s.LogEnd)
 	if err != nil {
 		return SlotState{}, fmt.Errorf("inspect slot %s: %w", slot, postgres.Safe(err))
 	}
+	s.Inactive = max(0, time.Duration(inactive*float64(time.Second)))
 	return s, nil
 }
 
@@ -116,6 +127,23 @@ func startError(slot string, err error) error {
 		safe = fault.Fatal(safe, "see wal_status in pg_replication_slots: when it is lost, read all tables again with a new slot: resync with segue run reader --new-history")
 	}
 	return fmt.Errorf("stream slot %s: %w", slot, safe)
+}
+
+const holderSQL = `
+SELECT a.pid, coalesce(a.application_name, ''), coalesce(pg_catalog.host(a.client_addr), 'a local socket')
+FROM pg_catalog.pg_replication_slots s JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1`
+
+// WithHolder adds to the error of a slot in use who has it, where that can be told.
+func WithHolder(ctx context.Context, q postgres.Querier, slot string, err error) error {
+	if postgres.SQLState(err) != "55006" {
+		return err
+	}
+	var pid int32
+	var app, from string
+	if q.QueryRow(ctx, holderSQL, slot).Scan(&pid, &app, &from) != nil {
+		return err // it has just let go
+	}
+	return fmt.Errorf("%w; it is application %s at %s (pid %d)", err, app, from, pid)
 }
 
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

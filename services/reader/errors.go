@@ -49,7 +49,43 @@ func slotNew(slot string, at change.Position) error {
 func otherSource(was, is string) error {
 	return fault.Fatal(
 		fmt.Errorf("the source is %s, the frontiers in Kafka tell of %s (system/timeline/database): positions of two histories cannot be compared, data is at risk", is, was),
-		"check the source's URL; after a failover or a restore, read all tables again as a new history: segue run reader --new-history (or run all)")
+		"check the source's URL: nothing was changed there; if it is right (the database was moved or restored by a dump), read all tables again as a new history: segue run reader --new-history (or run all)")
+}
+
+// formerPrimary says that the server missed a promotion that segue has seen.
+func formerPrimary(is, was int32) error {
+	return fault.Fatal(
+		fmt.Errorf("the source is on timeline %d, Kafka holds changes of timeline %d: this is a former primary, or one that was put back to an earlier time; nothing was read from it or changed there", is, was),
+		"no data is at risk as long as nobody writes to it: let source.postgres name the present primary, or list all hosts of the cluster (postgres://…@one,two/…); "+
+			"if this server is the source from now on, read all tables again as a new history: segue run reader --new-history (or run all)")
+}
+
+// otherBranch says that two servers were promoted apart.
+func otherBranch(was, is string) error {
+	return fault.Fatal(
+		fmt.Errorf("the source is %s, the frontiers in Kafka tell of %s (system/timeline@fork/database): its timeline does not come from that one, data is at risk", is, was),
+		"let source.postgres name the primary that the others follow; if it is this one, read all tables again as a new history: segue run reader --new-history (or run all)")
+}
+
+// lostTail says that a promoted standby does not have all that Kafka has.
+func lostTail(timeline int32, fork, confirmed uint64) error {
+	return fault.Fatal(
+		fmt.Errorf("the source was promoted to timeline %d at %s, but Kafka holds changes up to %s: the former primary committed them and the new one never got them; data is at risk, the target may hold rows that the source does not have",
+			timeline, pgsource.LSN(fork), pgsource.LSN(confirmed)),
+		"decide which is right; to follow the new primary read all tables again as a new history: segue run reader --new-history (or run all), then segue reconcile --wait names the rows that only the target has; "+
+			"to keep it from happening again set synchronized_standby_slots on the primary (PostgreSQL 17 and later)")
+}
+
+// slotNotPromoted says that the new primary has no copy of the slot.
+func slotNotPromoted(slot string, timeline int32, version int, at change.Position) error {
+	why := "it was not synchronized in time (sync_replication_slots on the standby, failover on the slot)"
+	if version < 170000 {
+		why = "before PostgreSQL 17 slots do not follow a failover"
+	}
+	return fault.Fatal(
+		fmt.Errorf("a standby of the source was promoted (timeline %d), and slot %s is not on it: %s; Kafka holds frontiers up to %s, changes since then are in no stream, data is at risk",
+			timeline, slot, why, at),
+		"the source is whole; read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
 // sourceBehind says that the source's log ends before what was read of it: a copy of the server from an earlier time. What it writes from here

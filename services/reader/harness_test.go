@@ -48,6 +48,7 @@ type harness struct {
 	conn  *pgx.Conn // for the test's own statements
 	names []table.Name
 	kafka kafka.Config
+	fake  *kafkatest.Cluster
 	reg   *wire.Confluent
 	slot  string
 	cfg   func(*reader.Config)
@@ -71,7 +72,7 @@ func newHarness(t *testing.T, url string, tables []string, statements ...string)
 		t.Fatal(err)
 	}
 	h := &harness{
-		t: t, url: url, conn: pgtest.Connect(t, url), kafka: kafka.Config{Brokers: broker.Brokers(), ClientID: "test"}, reg: reg,
+		t: t, url: url, conn: pgtest.Connect(t, url), kafka: kafka.Config{Brokers: broker.Brokers(), ClientID: "test"}, fake: broker, reg: reg,
 		slot: "segue_test_" + strings.ToLower(rand.Text()), logs: &logs{},
 		cfg: func(*reader.Config) {},
 	}
@@ -105,7 +106,7 @@ func (h *harness) start() {
 		Workers: 3, ChunkBytes: 2 * chunk.BlockBytes, Heartbeat: 100 * time.Millisecond,
 	}
 	h.cfg(&cfg)
-	deps := reader.Deps{OpenWriter: h.openWriter, Encoders: h.encoders, OpenRequests: h.openRequests, Log: slog.New(h.logs)}
+	deps := reader.Deps{Peek: h.peek, OpenWriter: h.openWriter, Encoders: h.encoders, OpenRequests: h.openRequests, Log: slog.New(h.logs)}
 	if h.metrics != nil {
 		deps.Metrics = h.metrics
 	}
@@ -150,6 +151,21 @@ func (h *harness) openWriter(ctx context.Context, lanes []frontier.Lane) (reader
 		return nil, err
 	}
 	return &mortal{Writer: w, killed: &h.killed}, nil
+}
+
+func (h *harness) peek(ctx context.Context) (frontier.State, error) {
+	standing, err := kafka.Latest(ctx, h.kafka, h.frontiers(), frontierTopic)
+	return standing.State, err
+}
+
+// claims is where the claim in force stands: it grows with each.
+func (h *harness) claims() int64 {
+	h.t.Helper()
+	standing, err := kafka.Latest(h.t.Context(), h.kafka, h.frontiers(), frontierTopic)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return standing.Claim
 }
 
 // mortal is a writer that a killed process leaves behind: nothing more is cut, nothing is waited for.
@@ -248,6 +264,9 @@ type target struct {
 	handled int64
 	marks   []frontier.Mark
 	loads   int // batches that finished chunks
+
+	lsn      uint64 // of the last change
+	repeated int    // changes of a place in the log that was passed before
 }
 
 type checkpoint struct {
@@ -325,6 +344,10 @@ func (x *target) step(ctx context.Context) error {
 			return fmt.Errorf("%s comes after %s", m.Pos, x.at)
 		}
 		x.at = m.Pos
+		if m.Pos.LSN < x.lsn {
+			x.repeated++
+		}
+		x.lsn = m.Pos.LSN
 		x.seen[c.Op]++
 		if err := x.apply(&c, wants); err != nil {
 			return fmt.Errorf("%s: %w", m.Pos, err)

@@ -97,7 +97,7 @@ func (l *loop) begin(b *pgsource.Begin) {
 	at := change.Position{Epoch: l.epoch, LSN: b.FinalLSN}
 	l.tx = transaction{
 		open: true, at: at, marks: l.tx.marks[:0],
-		skip: at.Epoch == l.resumed.Epoch && at.LSN <= l.resumed.LSN,
+		skip: at.LSN <= l.resumed.LSN, // of a former epoch too: a failover goes on in the same log
 		tx:   change.Tx{XID: b.XID, Committed: b.CommitTime},
 	}
 }

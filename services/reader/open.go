@@ -18,7 +18,8 @@ import (
 	"segue/pkg/table"
 )
 
-// open goes from nothing to a session, in the order that matters: publication, slot, stream, and only then the claim.
+// open goes from nothing to a session, in the order that matters: a comparison that changes nothing, publication, slot, stream, and only
+// then the claim.
 func (r *Reader) open(ctx context.Context) (_ *session, err error) {
 	s := &session{cfg: r.cfg, log: r.log}
 	defer func() {
@@ -28,6 +29,9 @@ func (r *Reader) open(ctx context.Context) (_ *session, err error) {
 	}()
 	o := &opening{Reader: r, s: s}
 	if err := o.source(ctx); err != nil {
+		return nil, err
+	}
+	if err := o.compare(ctx); err != nil {
 		return nil, err
 	}
 	if err := o.slot(ctx); err != nil {
@@ -71,8 +75,11 @@ func (o *opening) source(ctx context.Context) (err error) {
 		return err
 	}
 	o.s.release = append(o.s.release, o.pool.Close)
-	if o.identity, err = pgsource.Identify(ctx, o.pool); err != nil {
+	if o.identity, err = pgsource.Introduce(ctx, o.cfg.URL, o.cfg.App); err != nil {
 		return err
+	}
+	if o.identity.Recovery {
+		return standby(o.identity.Database)
 	}
 	if o.tables, err = postgres.Tables(ctx, o.pool, o.cfg.Tables); err != nil {
 		return err
@@ -111,7 +118,7 @@ func (o *opening) slot(ctx context.Context) error {
 		URL: o.cfg.URL, App: app, Slot: o.cfg.Slot, Publication: o.cfg.Publication, Shapes: o.tables,
 	})
 	if err != nil {
-		return err
+		return pgsource.WithHolder(ctx, conn, o.cfg.Slot, err)
 	}
 	o.s.release = append(o.s.release, o.stream.Close)
 	// Now that nobody else can confirm any more.
@@ -134,11 +141,15 @@ func (o *opening) setup(ctx context.Context, conn *pgx.Conn) error {
 		was.Exists = false
 	}
 	if was.Exists {
-		if o.gaps, err = pgsource.Gaps(ctx, conn, o.cfg.Publication, o.tables); err != nil || len(o.gaps) > 0 {
+		if o.gaps, err = o.lookForGaps(ctx); err != nil || len(o.gaps) > 0 {
 			return err
 		}
 	}
 	return o.ensure(ctx, conn)
+}
+
+func (o *opening) lookForGaps(ctx context.Context) ([]table.Name, error) {
+	return pgsource.Gaps(ctx, o.pool, o.cfg.Publication, o.tables)
 }
 
 func (o *opening) ensure(ctx context.Context, conn *pgx.Conn) error {
@@ -166,7 +177,12 @@ func (o *opening) claim(ctx context.Context) (err error) {
 	if o.resumed.Offset < 0 {
 		return nil
 	}
-	err = o.continues()
+	promoted, err := o.continues()
+	if err == nil && promoted {
+		o.epoch++
+		o.log.Warn("a standby of the source was promoted, and has everything that Kafka holds: going on in a new epoch, nothing is read again",
+			"timeline", o.identity.Timeline, "fork", pgsource.LSN(o.identity.Fork()).String(), "confirmed", pgsource.LSN(o.resumed.Confirm).String(), "epoch", o.epoch)
+	}
 	if err == nil || !o.cfg.NewHistory {
 		return err
 	}
@@ -188,25 +204,6 @@ func voided(was *frontier.State) []frontier.Load {
 	return out
 }
 
-// continues says why the slot does not continue what Kafka holds, nil where it does.
-func (o *opening) continues() error {
-	is := history(&o.identity)
-	switch {
-	case o.resumed.Source != "" && o.resumed.Source != is:
-		return otherSource(o.resumed.Source, is)
-	case o.state.Exists && o.state.End() < o.resumed.Confirm:
-		return sourceBehind(o.state.End(), o.resumed.Confirm)
-	case o.created:
-		return slotNew(o.cfg.Slot, o.resumed.At)
-	case o.state.ConfirmedLSN > o.resumed.Confirm:
-		return slotAhead(o.cfg.Slot, o.state.ConfirmedLSN, o.resumed.Confirm)
-	}
-	if gaps := followed(&o.resumed, o.gaps); len(gaps) > 0 {
-		return unpublished(o.cfg.Publication, gaps)
-	}
-	return nil
-}
-
 // followed are those of the tables that the frontiers tell of.
 func followed(resumed *frontier.State, names []table.Name) []table.Name {
 	var out []table.Name
@@ -223,11 +220,6 @@ func followed(resumed *frontier.State, names []table.Name) []table.Name {
 		}
 	}
 	return out
-}
-
-// history names what a position belongs to.
-func history(i *pgsource.Identity) string {
-	return fmt.Sprintf("%s/%d/%s", i.SystemID, i.Timeline, i.Database)
 }
 
 func (o *opening) letGo() {
@@ -248,7 +240,7 @@ func (o *opening) assemble(ctx context.Context) error {
 	parts := parts{
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
-		resumed: o.resumed, voided: o.voided, opened: o.state.End(), epoch: o.epoch, source: history(&o.identity),
+		resumed: o.resumed, voided: o.voided, opened: o.state.LogEnd, epoch: o.epoch, identity: o.identity,
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
 		},

@@ -26,13 +26,13 @@ type parts struct {
 	clock    Clock
 	emitter  Emitter
 	slot     func(ctx context.Context) (pgsource.SlotState, error)
+	identity pgsource.Identity
 	// published says what is wrong with the publication, nil where nothing is.
 	published func(ctx context.Context) error
 	resumed   frontier.State
 	voided    []frontier.Load
 	opened    uint64
 	epoch     uint32
-	source    string
 }
 
 // tellGone names partitions that were read and are gone, or were emptied, since a frontier told of them: the log does not tell of their rows. It
@@ -65,7 +65,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	s.desk.wait(x0)
 	s.loop = &loop{
 		stream: p.stream, writer: p.writer, lanes: newLanes(p.writer, p.tables, p.encoders, p.cfg.Partitions), desk: s.desk,
-		log: p.log, metrics: p.metrics, epoch: p.epoch, source: p.source, resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
+		log: p.log, metrics: p.metrics, epoch: p.epoch, source: history(&p.identity), resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
 		ignore: p.cfg.IgnoreSchemaChanges, confirm: p.resumed.Confirm, committed: p.resumed.Committed,
 		voided: p.voided, opened: p.opened, slot: p.cfg.Slot,
 	}
@@ -76,7 +76,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 		life:     p.writer.Incarnation(), limit: 4 * p.cfg.ChunkBytes, step: p.cfg.ChunkBytes, retries: p.cfg.Retries,
 	}
 	s.poller = &poller{
-		desk: s.desk, clock: p.clock, scanner: p.scanner, emitter: p.emitter, slot: p.slot, published: p.published, log: p.log, metrics: p.metrics,
+		desk: s.desk, clock: p.clock, scanner: p.scanner, emitter: p.emitter, slot: p.slot, name: p.cfg.Slot, identity: p.identity, published: p.published, log: p.log, metrics: p.metrics,
 		heard:  func() time.Time { return unixNano(s.loop.heard.Load()) },
 		tables: p.tables, beat: heartbeatMark(life(p.writer.Incarnation())), heartbeat: p.cfg.Heartbeat, progress: s.progress,
 	}

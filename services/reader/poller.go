@@ -2,6 +2,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -26,6 +27,9 @@ type poller struct {
 	scanner Scanner
 	emitter Emitter
 	slot    func(ctx context.Context) (pgsource.SlotState, error)
+	name    string // the slot's
+	// identity is the source's as this life began.
+	identity pgsource.Identity
 	// published says what is wrong with the publication, nil where nothing is: the stream does not tell that it leaves something out.
 	published func(ctx context.Context) error
 	heard     func() time.Time // when the loop last met a commit
@@ -106,6 +110,9 @@ func (p *poller) watch(ctx context.Context) error {
 	for n := 0; ; n++ {
 		s, err := p.slot(ctx)
 		if err != nil {
+			return err
+		}
+		if err := stillOurs(&s, &p.identity, p.name); err != nil {
 			return err
 		}
 		p.metrics.slot(&s)
@@ -190,7 +197,7 @@ func patiently(ctx context.Context, log *slog.Logger, what string, run func(cont
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if fault.ClassOf(err) != fault.ClassTransient {
+		if fault.ClassOf(err) != fault.ClassTransient || errors.Is(err, errOver) {
 			return err
 		}
 		log.Warn("asking the source again", "what", what, "error", err.Error())

@@ -72,7 +72,7 @@ func TestThePublicationIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &poller{
 			log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), progress: func() map[string]Progress { return nil },
-			slot:      func(context.Context) (pgsource.SlotState, error) { return pgsource.SlotState{}, nil },
+			slot:      func(context.Context) (pgsource.SlotState, error) { return pgsource.SlotState{Exists: true}, nil },
 			published: func(context.Context) error { return io.ErrUnexpectedEOF },
 		}
 		began := time.Now()
@@ -80,4 +80,39 @@ func TestThePublicationIsWatched(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
+}
+
+// The stream's connection may outlive the truth: what a poll says of server and slot ends the life, and the next start says what happened.
+func TestWhatALifeEndsOn(t *testing.T) {
+	began := pgsource.Identity{SystemID: "7", Timeline: 2}
+	fine := pgsource.SlotState{Exists: true, SystemID: "7", Timeline: 2, WALStatus: "reserved"}
+	for name, c := range map[string]struct {
+		change func(*pgsource.SlotState)
+		want   string
+	}{
+		"nothing":          {func(*pgsource.SlotState) {}, ""},
+		"another cluster":  {func(s *pgsource.SlotState) { s.SystemID = "8" }, "another cluster"},
+		"a standby":        {func(s *pgsource.SlotState) { s.Recovery, s.Timeline = true, 0 }, "a standby"},
+		"a promotion":      {func(s *pgsource.SlotState) { s.Timeline = 3 }, "timeline 3"},
+		"a dropped slot":   {func(s *pgsource.SlotState) { s.Exists = false }, "was dropped"},
+		"an invalid slot":  {func(s *pgsource.SlotState) { s.WALStatus = "lost" }, "invalidated"},
+		"a slot in danger": {func(s *pgsource.SlotState) { s.WALStatus = "unreserved" }, ""},
+	} {
+		s := fine
+		c.change(&s)
+		p := &poller{
+			log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), progress: func() map[string]Progress { return nil }, identity: began, name: "s",
+			slot: func(context.Context) (pgsource.SlotState, error) { return s, nil },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		p.published = func(context.Context) error { cancel(); return nil }
+		if c.want == "" {
+			cancel()
+		}
+		err := patiently(ctx, p.log, "slot", p.watch)
+		cancel()
+		if c.want == "" && !errors.Is(err, context.Canceled) || c.want != "" && (!errors.Is(err, errOver) || fault.ClassOf(err) != fault.ClassTransient || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

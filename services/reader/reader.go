@@ -85,6 +85,8 @@ type Deps struct {
 	// OpenWriter claims the reader's frontier topic. It is called once the slot is held, never before: from then on no older reader
 	// can confirm anything.
 	OpenWriter func(ctx context.Context, lanes []frontier.Lane) (Writer, error)
+	// Peek says where the frontier topic stands, without claiming it. Nil: nothing is compared before the claim.
+	Peek func(ctx context.Context) (frontier.State, error)
 	// Encoders compiles one encoder per table.
 	Encoders func(ctx context.Context, source pgsource.Identity, tables []*table.Table) ([]Encoder, error)
 	// OpenRequests reads the requests from an offset on; nil: there are none.

@@ -52,10 +52,21 @@ func (w *work) newReader(p *plan, displace string, status *service.Status) *read
 			status.Ready()
 			return out, nil
 		},
+		Peek:         w.peekRaw,
 		Encoders:     w.encoders,
 		OpenRequests: w.openRequests,
 		Log:          w.log.With("service", "reader"), Metrics: w.registerer,
 	})
+}
+
+// peekRaw says where the reader's frontier topic stands.
+func (w *work) peekRaw(ctx context.Context) (frontier.State, error) {
+	codec, err := w.frontiers(ctx, stageReader)
+	if err != nil {
+		return frontier.State{}, err
+	}
+	standing, err := kafka.Latest(ctx, w.servers.kafka, codec, w.spec.Name.FrontierTopic(stageReader))
+	return standing.State, err
 }
 
 func (w *work) rawWriter(ctx context.Context, p *plan, lanes []frontier.Lane) (*kafka.Writer, error) {
