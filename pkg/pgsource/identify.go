@@ -65,7 +65,7 @@ func Introduce(ctx context.Context, url, app string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it was only asked
+	defer conn.Close(context.WithoutCancel(ctx))
 	i, err := introduce(ctx, conn)
 	if err != nil {
 		return Identity{}, fmt.Errorf("identify the source: %w", postgres.Safe(err))

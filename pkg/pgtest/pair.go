@@ -46,10 +46,10 @@ func NewPair(t testing.TB) *Pair {
 		t.Fatal(err)
 	}
 	// A copy of a server that was stopped in good order is as good as a base backup.
-	if out, err := exec.CommandContext(ctx, "cp", "-a", filepath.Join(p.dirs[0], "data"), p.dirs[1]).CombinedOutput(); err != nil { //nolint:gosec // own folders
+	if out, err := exec.CommandContext(ctx, "cp", "-a", filepath.Join(p.dirs[0], "data"), p.dirs[1]).CombinedOutput(); err != nil {
 		t.Fatalf("copy the primary: %v: %s", err, out)
 	}
-	if out, err := exec.CommandContext(ctx, "cp", "-a", filepath.Join(p.dirs[1], "data", "PG_VERSION"), filepath.Join(p.dirs[1], "data", "standby.signal")).CombinedOutput(); err != nil { //nolint:gosec // own folders
+	if out, err := exec.CommandContext(ctx, "cp", "-a", filepath.Join(p.dirs[1], "data", "PG_VERSION"), filepath.Join(p.dirs[1], "data", "standby.signal")).CombinedOutput(); err != nil {
 		t.Fatalf("make the standby: %v: %s", err, out)
 	}
 	follow := map[string]string{"hot_standby": "on", "hot_standby_feedback": "on", "primary_slot_name": standbySlot, "wal_receiver_status_interval": "1s", "primary_conninfo": ""}
