@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 )
 
-// pom is the file, below the repository's root, that names the broker's jars.
-const pom = "deploy/kafka/pom.xml"
+// The files, below the repository's root, that name the jars of the broker and of Kafka Connect with Debezium's JDBC sink.
+const (
+	pom        = "deploy/kafka/pom.xml"
+	connectPOM = "deploy/connect/pom.xml"
+)
 
 // Root finds the repository's root: the nearest folder, from the working directory upwards, that holds the pom.
 func Root() (string, error) {
@@ -34,7 +37,12 @@ func Root() (string, error) {
 
 // Jars returns the folder with the broker's jars and fetches them with Maven where they are not there yet. They are kept in
 // .cache/kafka of the repository, one folder per content of the pom; several processes may ask at once.
-func Jars(ctx context.Context) (string, error) {
+func Jars(ctx context.Context) (string, error) { return jars(ctx, pom, "kafka") }
+
+// ConnectJars is Jars for Kafka Connect.
+func ConnectJars(ctx context.Context) (string, error) { return jars(ctx, connectPOM, "connect") }
+
+func jars(ctx context.Context, pom, name string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
@@ -44,7 +52,7 @@ func Jars(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the list of Kafka's jars: %w", err)
 	}
 	sum := sha256.Sum256(text)
-	cache := filepath.Join(root, ".cache", "kafka")
+	cache := filepath.Join(root, ".cache", name)
 	jars := filepath.Join(cache, hex.EncodeToString(sum[:6]))
 	if _, err := os.Stat(jars); err == nil {
 		return jars, nil
