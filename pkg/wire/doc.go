@@ -91,6 +91,9 @@
 // "field":index,"text":string|null,"bytes":base64|null}: NaN; and what is not of the column's type, if there ever were such a thing. bytes
 // instead of text says that it is not UTF-8, as a database with the encoding SQL_ASCII may hold. Numbers of 64 bits are signed, with the same bits.
 //
+// A field of after that absent_after lists is null, or where before holds the column (REPLICA IDENTITY FULL) what stands there: it is
+// unchanged, and tools that look at after alone find it.
+//
 // The envelope's schema is named <migration>.<schema>.<table>.Envelope, as Debezium's are; the rows' .Value, the keys' .Key. All fields of
 // rows are optional, those of the key are not. A key that holds NaN, or a text that is not UTF-8, is an error: keys have no place for notes.
 // The lane is murmur2 over the key's payload, from its first brace to its last.

@@ -151,8 +151,8 @@ func (r *RawJSON) AppendValue(dst []byte, c *change.Change) ([]byte, error) {
 		return dst, r.wrongLength("after", c.After)
 	}
 	dst = append(append(dst, r.value.text...), `{"before":`...)
-	dst, before := r.appendRow(dst, c.Before)
-	dst, after := r.appendRow(append(dst, `,"after":`...), c.After)
+	dst, before := r.appendRow(dst, c.Before, nil)
+	dst, after := r.appendRow(append(dst, `,"after":`...), c.After, c.Before)
 	dst = r.appendSource(append(dst, `,"source":`...), c)
 	dst = appendJSONTransaction(append(dst, `,"transaction":`...), c)
 	dst = append(append(append(dst, `,"op":"`...), byte(c.Op)), '"')
@@ -165,7 +165,9 @@ func (r *RawJSON) wrongLength(what string, row change.Row) error {
 	return fmt.Errorf("encode %s of %s: %d values for %d columns", what, r.table.Name, len(row), len(r.columns))
 }
 
-func (r *RawJSON) appendRow(b []byte, row change.Row) ([]byte, notes) {
+// appendRow adds a row. What it does not have but the row before it had (identity full) is unchanged: other tools, which look at after
+// alone, find it there; for segue it is absent all the same.
+func (r *RawJSON) appendRow(b []byte, row, old change.Row) ([]byte, notes) {
 	var n notes
 	if row == nil {
 		return append(b, "null"...), n
@@ -184,6 +186,9 @@ func (r *RawJSON) appendRow(b []byte, row change.Row) ([]byte, notes) {
 			}
 		case change.KindAbsent:
 			n.absent++
+			if old != nil && old[i].Kind() == change.KindText {
+				b, ok = r.columns[i].kind.append(b, old[i].Bytes())
+			}
 		case change.KindNull:
 		}
 		if !ok {

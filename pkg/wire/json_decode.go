@@ -224,12 +224,14 @@ func decodeJSONText(c *jsonCursor) jsonText {
 	return t
 }
 
-// apply makes the rows what the lists say: a field that one of them names is null.
+// apply makes the rows what the lists say. A field that one of them names is null; or it is absent and holds what the row before held.
 func (n *jsonNotes) apply(c *jsonCursor, into *change.Change) {
 	rows := [2]change.Row{into.Before, into.After}
 	for which, list := range n.absent {
 		for _, i := range list {
-			if row := rows[which]; i >= int64(len(row)) || !row[i].IsNull() {
+			row := rows[which]
+			unchanged := which == 1 && i < int64(min(len(into.Before), len(row))) && row[i].Equal(into.Before[i])
+			if i >= int64(len(row)) || !row[i].IsNull() && !unchanged {
 				c.fail("absent column with a value")
 				return
 			}

@@ -366,6 +366,30 @@ func TestJSONIsStrict(t *testing.T) {
 	}
 }
 
+// What an update leaves out and the row before it holds (identity full) is unchanged: other tools find it in after, segue takes it for
+// absent, and for nothing else.
+func TestJSONUnchanged(t *testing.T) {
+	r := jsonCodec(t, users(), here)
+	c := change.Change{
+		Table: r.table, Op: change.Update,
+		Before: row("42", "a long one", "\x00", "1", "t", "NaN", "1", `\x`, "2", "{a}"),
+		After:  row("42", "\x01", "\x01", "2", "t", "\x01", "1", `\x`, "2", "\x01"),
+	}
+	text := string(must1(r.AppendValue(nil, &c)))
+	conforms(t, []byte(text))
+	if !strings.Contains(text, `"after":{"id":42,"name":"a long one","age":null,"größe in cm":"2","active":true,"score":null,"ratio":1,"photo":"","region":2,"tags":"{a}"}`) {
+		t.Errorf("after is not what other tools need:\n%s", text)
+	}
+	var back change.Change
+	if err := r.Decode([]byte(text), &back); err != nil || !sameChange(&c, &back) {
+		t.Errorf("came back as %+v, %v", back, err)
+	}
+	at := strings.LastIndex(text, "a long one")
+	if err := r.Decode([]byte(text[:at]+"another"+text[at+len("a long one"):]), &back); err == nil {
+		t.Error("an absent column with another value than before passes")
+	}
+}
+
 // A schema that differs in what is only for people still says the same; one verdict each is kept, of a bounded number.
 func TestJSONOtherSchemas(t *testing.T) {
 	r := jsonCodec(t, users(), here)
