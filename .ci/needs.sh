@@ -18,6 +18,7 @@ need 'PostgreSQL 14 or newer, server binaries' postgresql \
 need 'Redis' redis-server redis-server
 need 'Java 17 or newer' openjdk-17-jre-headless java
 need 'Maven' maven mvn
+need 'kcat, for the test that reads topics with it' kcat kcat
 need 'xz, which unpacks the other versions of PostgreSQL' xz-utils xz
 need 'a C compiler, for the race detector' gcc gcc cc clang
 
@@ -35,7 +36,7 @@ fi
 cat >&2 <<EOF
 How to get it:
   Debian, Ubuntu:  sudo apt-get install ${packages[*]}
-  Fedora:          sudo dnf install postgresql-server redis java-17-openjdk-headless maven xz gcc
-  macOS:           brew install postgresql@17 redis openjdk@17 maven xz
+  Fedora:          sudo dnf install postgresql-server redis java-17-openjdk-headless maven kcat xz gcc
+  macOS:           brew install postgresql@17 redis openjdk@17 maven kcat xz
 EOF
 exit 1
