@@ -28,6 +28,9 @@ type Chunk struct {
 	Range    frontier.Range
 	// Open says that the range has no upper end: rows that moved behind the planned size are in it.
 	Open bool
+	// Fresh says that nothing of the heap was ever emitted before: rows that the mapping certainly leaves out need not be read. (In a
+	// later load their coming tells the target to delete what is there.)
+	Fresh bool
 }
 
 // Plan hands out the block ranges of all heaps and follows which are finished. Not for concurrent use.
@@ -43,7 +46,9 @@ type heap struct {
 	todo []frontier.Range // not handed out, ascending, except for those that came back
 	done []frontier.Range // finished, merged, ascending
 	tail bool             // the open range is finished
-	out  int              // handed out, not finished
+	// fresh is Chunk.Fresh.
+	fresh bool
+	out   int // handed out, not finished
 }
 
 // NewPlan plans all heaps by chunks of about so many bytes, behind what the loads say is finished. A load whose filenode
@@ -55,6 +60,13 @@ func NewPlan(heaps []Heap, loads []frontier.Load, bytes int64) *Plan {
 		p.Add(h, loads)
 	}
 	return p
+}
+
+// Fresh says of all heaps that are planned that nothing of them was ever emitted: it is the migration's first life.
+func (p *Plan) Fresh() {
+	for _, h := range p.heaps {
+		h.fresh = true
+	}
 }
 
 // Add plans one more heap.
@@ -137,7 +149,7 @@ func (h *heap) next() Chunk {
 	}
 	h.out++
 	open := r.To == h.Blocks && !h.tail
-	return Chunk{Table: h.Table, Leaf: h.Leaf, Filenode: h.Filenode, Range: r, Open: open}
+	return Chunk{Table: h.Table, Leaf: h.Leaf, Filenode: h.Filenode, Range: r, Open: open, Fresh: h.fresh}
 }
 
 // find returns the heap of a chunk, nil where it was planned anew since.

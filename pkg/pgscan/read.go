@@ -20,7 +20,7 @@ func (s *Scanner) Read(ctx context.Context, c chunk.Chunk, limit int64) (Result,
 		}
 		at, sql := columns(c.Table, "")
 		p := &parser{columns: at, width: len(c.Table.Columns), limit: limit}
-		_, err := conn.CopyTo(ctx, p, "COPY (SELECT "+sql+" FROM ONLY "+c.Leaf.SQL()+" WHERE "+where(c)+") TO STDOUT")
+		_, err := conn.CopyTo(ctx, p, "COPY (SELECT "+sql+" FROM ONLY "+c.Leaf.SQL()+" WHERE "+where(c)+s.conditions(c)+") TO STDOUT")
 		if err == nil {
 			err = p.end()
 		}
@@ -34,6 +34,14 @@ func (s *Scanner) Read(ctx context.Context, c chunk.Chunk, limit int64) (Result,
 		return Result{}, fmt.Errorf("read %s blocks %d to %d: %w", c.Leaf, c.Range.From, c.Range.To, err)
 	}
 	return out, nil
+}
+
+// conditions is what else the rows of a fresh chunk have to fulfil.
+func (s *Scanner) conditions(c chunk.Chunk) string {
+	if !c.Fresh {
+		return ""
+	}
+	return conditionsSQL(c.Table, s.Conditions[c.Table.Name])
 }
 
 func where(c chunk.Chunk) string {

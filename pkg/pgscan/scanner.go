@@ -28,6 +28,8 @@ type Scanner struct {
 	pool *pgxpool.Pool
 	// system is the cluster that the slot is on, as IDENTIFY_SYSTEM says; "" is not checked.
 	system string
+	// Conditions, by source table, leave rows out of the fresh chunks of a first load. Set before the first Read.
+	Conditions map[table.Name][]table.Condition
 }
 
 // New makes a scanner that refuses to read from any other cluster than the slot's, and from standbys: what they show lags behind.
