@@ -15,6 +15,7 @@ type Spec struct {
 	Name           Name
 	Source, Target Store
 	Kafka          Kafka
+	Load           Load
 	Tables         []Table
 
 	file *file

@@ -23,7 +23,10 @@ type Input struct {
 
 // Parse reads a specification. The error is of type Diagnostics and holds every mistake.
 func Parse(in Input) (*Spec, error) {
-	p := &parser{in: in, spec: &Spec{Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro}}}
+	p := &parser{in: in, spec: &Spec{
+		Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro},
+		Load:  Load{Workers: DefaultWorkers, Chunk: DefaultChunk},
+	}}
 	p.spec.file = newFile(in.Path, in.Text)
 	if root := p.document(); root != nil {
 		p.spec.file.maskSecrets(root)
@@ -99,6 +102,7 @@ func (p *parser) root(n *yaml.Node) {
 		{"source", true, func(n *yaml.Node) { s.Source = p.store(n, "source") }},
 		{"target", true, func(n *yaml.Node) { s.Target = p.store(n, "target") }},
 		{"kafka", false, p.kafka},
+		{"load", false, p.load},
 		{"tables", true, p.tables},
 	})
 }

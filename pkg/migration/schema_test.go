@@ -73,6 +73,8 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		stores + "kafka: {wire: avro}\n" + tables, stores + "kafka: {wire: json}\n" + tables, stores + "kafka: {wire: \"${WIRE}\"}\n" + tables,
 		stores + "kafka: {partitions: 256, retention: 99999m}\n" + tables,
 		"migration: ${NAME}\nsource: {postgres: a}\ntarget: {postgres: b}\nkafka: {retention: \"${KEEP}\"}\ntables: [{from: \"${TABLE}\"}]\n",
+		stores + "load: {workers: 32, chunk: 64kB, rows_per_second: 1, bytes_per_second: 20 MB, pause_while: {active_sessions: 40, standby_lag: 1TB}}\n" + tables,
+		stores + "load: {pause_while: {}}\n" + tables,
 		one(`{from: public.*, exclude: [public.b, public.c_*], to: crm.*}`),
 		one(`{from: "*.customers", to: "*.customer"}`),
 		one(`{from: 'public."Weird.Name"', to: 'crm."a ""b"" *"'}`),
@@ -109,6 +111,9 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		stores + "kafka: {retention: 4m}\n" + tables, stores + "kafka: {retention: 1.5h}\n" + tables,
 		stores + "kafka: {wire: protobuf}\n" + tables, stores + "kafka: {wire: JSON}\n" + tables, stores + "kafka: {wire: 1}\n" + tables,
 		stores + "kafka: {retention: 24}\n" + tables, stores + "kafka:\n" + tables,
+		stores + "load: {workers: 33}\n" + tables, stores + "load: {chunk: 4096}\n" + tables, stores + "load: {chunk: 4mb}\n" + tables,
+		stores + "load: {bytes_per_second: 1.5GB}\n" + tables, stores + "load: {rows_per_second: 0}\n" + tables,
+		stores + "load: {pause_while: {standby_lag: 10}}\n" + tables, stores + "load: {pause_while: 5}\n" + tables,
 		one(`{to: crm.a}`), one(`{from: customers}`), one(`{from: a.b.c}`), one(`{from: ".a"}`), one(`{from: "a."}`),
 		one(`{from: 'a."b'}`), one(`{from: 'a."b"c'}`), one(`{from: 'a.""'}`), one(`{from: 'a.b c'}`), one(`{from: "a.**"}`),
 		one(`{from: [a.b]}`), one(`{from: public.a, to: 1}`), one(`{from: public.a, where: true}`), one(`{from: public.a, where: " "}`),
@@ -130,7 +135,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 	}
 }
 
-var knownHere = regexp.MustCompile(`known here: ([a-z, ]+)`)
+var knownHere = regexp.MustCompile(`known here: ([a-z_, ]+)`)
 
 // Every key of the schema is known to the parser, and the other way round.
 func TestSchemaAndParserKnowTheSameKeys(t *testing.T) {
@@ -150,6 +155,8 @@ func TestSchemaAndParserKnowTheSameKeys(t *testing.T) {
 		{stores + tables + "zzzzzz: 1\n", []string{"properties"}},
 		{"migration: shop\nsource: {postgres: a, zzzzzz: 1}\ntarget: {postgres: b}\n" + tables, []string{"$defs", "store", "properties"}},
 		{stores + tables + "kafka: {zzzzzz: 1}\n", []string{"properties", "kafka", "properties"}},
+		{stores + tables + "load: {zzzzzz: 1}\n", []string{"properties", "load", "properties"}},
+		{stores + tables + "load: {pause_while: {zzzzzz: 1}}\n", []string{"properties", "load", "properties", "pause_while", "properties"}},
 		{one("{from: public.a, zzzzzz: 1}"), []string{"$defs", "table", "properties"}},
 		{one("{from: public.a, set: {a: {const: 1, zzzzzz: 1}}}"), []string{"$defs", "constant", "properties"}},
 	} {

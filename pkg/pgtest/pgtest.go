@@ -26,6 +26,7 @@ type Cluster struct {
 	URL string
 	// Private is the server's own handle, nil for the one that SEGUE_TEST_POSTGRES names.
 	Private *embedded.Postgres
+	cfg     embedded.PostgresConfig // of a private one
 }
 
 // shared is the one cluster of this process. It is package state because a process is what it belongs to: starting one
@@ -59,7 +60,7 @@ func Server(t testing.TB) *Cluster {
 func Private(t testing.TB, settings map[string]string) *Cluster {
 	t.Helper()
 	c := start(t, settings)
-	t.Cleanup(c.Private.Kill)
+	t.Cleanup(func() { c.Private.Kill() }) // the one that runs then
 	return c
 }
 
@@ -100,7 +101,8 @@ func launch(t testing.TB, dir string, more map[string]string) *Cluster {
 	for name, value := range more {
 		settings[name] = value
 	}
-	p, err := embedded.StartPostgres(ctx, embedded.PostgresConfig{Dir: dir, Bin: bin, Settings: settings})
+	cfg := embedded.PostgresConfig{Dir: dir, Bin: bin, Settings: settings}
+	p, err := embedded.StartPostgres(ctx, cfg)
 	if errors.Is(err, embedded.ErrNoPostgres) {
 		without(t, err)
 	}
@@ -108,7 +110,7 @@ func launch(t testing.TB, dir string, more map[string]string) *Cluster {
 		t.Fatalf("private PostgreSQL: %v", err)
 	}
 	Tell(t, p.URL("postgres"))
-	return &Cluster{URL: p.URL("postgres"), Private: p}
+	return &Cluster{URL: p.URL("postgres"), Private: p, cfg: cfg}
 }
 
 // without says that nothing was tested. CI must never take that for a pass.

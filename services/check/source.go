@@ -8,6 +8,7 @@ import (
 
 	"segue/pkg/mapping"
 	"segue/pkg/migration"
+	"segue/pkg/pgsource"
 	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
@@ -50,6 +51,7 @@ func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide
 		return s
 	}
 	r.identities(s.tables)
+	r.busy(ctx, conn, spec, user)
 	r.sourcePrivileges(ctx, conn, spec, user, names)
 	return s
 }
@@ -144,5 +146,21 @@ func (r *report) identities(tables []*table.Table) {
 			r.error(object, "it has no key: segue does not migrate tables without one yet",
 				"ALTER TABLE "+t.Name.SQL()+" ADD PRIMARY KEY (…); -- or leave the table out with exclude: in segue.yaml")
 		}
+	}
+}
+
+// busy looks whether the load's limits for a busy source can work.
+func (r *report) busy(ctx context.Context, conn *pgx.Conn, spec *migration.Spec, user login) {
+	if spec.Load.ActiveSessions == 0 && spec.Load.StandbyLag == 0 {
+		return
+	}
+	b, err := pgsource.ReadBusy(ctx, conn)
+	if err != nil {
+		r.failure("source", err)
+		return
+	}
+	if b.Hidden {
+		r.error("source", "role "+user.name+" may not see what other sessions and standbys do: load.pause_while would never pause",
+			"GRANT pg_read_all_stats TO "+table.Quote(user.name)+"; -- or remove load.pause_while from segue.yaml")
 	}
 }

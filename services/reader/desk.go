@@ -31,6 +31,7 @@ type desk struct {
 	asked   asked
 	marks   map[string]*job // by the id of the mark that is expected next
 	windows map[*table.Table][]*job
+	resting bool // the source has other things to do than to be read
 }
 
 func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *frontier.State) *desk {
@@ -123,6 +124,23 @@ func (d *desk) wait(x0 uint64) {
 	d.x0, d.ready = x0, false
 }
 
+// rest lets the load wait, or go on.
+func (d *desk) rest(yes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.resting && !yes {
+		d.wake()
+	}
+	d.resting = yes
+}
+
+// reading says whether ranges of tables are left to read.
+func (d *desk) reading() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.plan.Complete()
+}
+
 // take returns the next chunk to read: answers to requests first. It waits until there is one.
 func (d *desk) take(ctx context.Context) (*job, error) {
 	for {
@@ -147,6 +165,9 @@ func (d *desk) next() *job {
 	if t, keys, requests := d.asked.next(); requests != nil {
 		n := min(len(keys), maxKeys)
 		return &job{table: t, keys: keys[:n:n], rest: keys[n:], requests: requests}
+	}
+	if d.resting {
+		return nil
 	}
 	if c, ok := d.plan.Next(); ok {
 		return &job{table: c.Table, chunk: c}

@@ -25,6 +25,9 @@ type metrics struct {
 	safe      prometheus.Gauge
 	catalog   prometheus.Gauge
 	waiting   prometheus.Gauge
+	resting   *prometheus.GaugeVec
+	sessions  prometheus.Gauge
+	lag       prometheus.Gauge
 	confirmed prometheus.Gauge
 }
 
@@ -48,6 +51,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		safe:      gauge("slot_safe_bytes", "Log that may be written before the slot is lost; -1: no limit is set.").WithLabelValues(),
 		catalog:   gauge("slot_catalog_xmin_age", "Transactions whose catalog rows the slot keeps vacuum from removing.").WithLabelValues(),
 		waiting:   gauge("chunks_wait_for_transactions", "1 while chunks wait for transactions that are older than the stream.").WithLabelValues(),
+		resting:   gauge("load_waits", "1 while the load waits for the source to have less to do, by what it has too much of.", "reason"),
+		sessions:  gauge("source_active_sessions", "Sessions of others that work on the source; read while a load has a limit for it.").WithLabelValues(),
+		lag:       gauge("source_standby_lag_bytes", "How far the source's slowest standby is behind; read while a load has a limit for it.").WithLabelValues(),
 		confirmed: gauge("confirmed_lsn", "What the slot was told, as a number.").WithLabelValues(),
 	}
 }
@@ -95,5 +101,17 @@ func (m *metrics) load(p map[string]Progress) {
 	for name, t := range p {
 		m.blocks.WithLabelValues(name).Set(float64(t.Blocks))
 		m.done.WithLabelValues(name).Set(float64(t.Done))
+	}
+}
+
+func (m *metrics) busy(b *pgsource.Busy, crowded, behind bool) {
+	m.sessions.Set(float64(b.ActiveSessions))
+	m.lag.Set(float64(b.StandbyLag))
+	for reason, yes := range map[string]bool{tooManySessions: crowded, tooMuchLag: behind} {
+		v := 0.0
+		if yes {
+			v = 1
+		}
+		m.resting.WithLabelValues(reason).Set(v)
 	}
 }

@@ -85,6 +85,7 @@ func (o *opening) source(ctx context.Context) (err error) {
 		return err
 	}
 	o.scanner = pgscan.New(o.pool, o.identity.SystemID)
+	o.scanner.Conditions = o.cfg.Conditions
 	restricted, err := o.scanner.Restricted(ctx, o.tables)
 	if err != nil {
 		return err
@@ -241,6 +242,7 @@ func (o *opening) assemble(ctx context.Context) error {
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
 		resumed: o.resumed, voided: o.voided, opened: o.state.LogEnd, epoch: o.epoch, identity: o.identity,
+		busy: func(ctx context.Context) (pgsource.Busy, error) { return pgsource.ReadBusy(ctx, o.pool) },
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
 		},

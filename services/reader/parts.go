@@ -25,6 +25,7 @@ type parts struct {
 	scanner  Scanner
 	clock    Clock
 	emitter  Emitter
+	busy     func(ctx context.Context) (pgsource.Busy, error)
 	slot     func(ctx context.Context) (pgsource.SlotState, error)
 	identity pgsource.Identity
 	// published says what is wrong with the publication, nil where nothing is.
@@ -57,7 +58,14 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	}
 	loads := slices.Collect(maps.Values(p.resumed.Loads))
 	p.tellGone(heaps)
-	s.desk = newDesk(p.tables, chunk.NewPlan(heaps, loads, p.cfg.ChunkBytes), p.cfg.WindowBytes, &p.resumed)
+	plan := chunk.NewPlan(heaps, loads, p.cfg.ChunkBytes)
+	if p.resumed.Offset < 0 {
+		plan.Fresh()
+	}
+	s.desk = newDesk(p.tables, plan, p.cfg.WindowBytes, &p.resumed)
+	s.strain = &strain{
+		desk: s.desk, busy: p.busy, sessions: p.cfg.ActiveSessions, lag: p.cfg.StandbyLag, log: p.log, metrics: p.metrics,
+	}
 	x0, err := p.clock.CurrentXID(ctx)
 	if err != nil {
 		return err

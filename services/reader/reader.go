@@ -53,6 +53,13 @@ type Config struct {
 	// count: they are tried until they succeed.
 	Retries int
 
+	// Conditions, by table, leave rows out of the migration's first load (mapping.Rule.Conditions).
+	Conditions map[table.Name][]table.Condition
+	// ActiveSessions and StandbyLag make the load wait while more sessions of others work on the source, or while one of its standbys is so many bytes
+	// behind; 0: it never waits for that. Keys that are asked for are read all the same.
+	ActiveSessions int
+	StandbyLag     int64
+
 	// Heartbeat is how long the log may be idle before the reader writes a message into it (2 s).
 	Heartbeat time.Duration
 	// IgnoreSchemaChanges goes on by the shape that the tables had at the start: unknown columns are left out, missing ones are

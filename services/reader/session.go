@@ -23,6 +23,7 @@ type session struct {
 	desk     *desk
 	workers  *workers
 	poller   *poller
+	strain   *strain
 	requests Requests // may be nil
 	release  []func() // in reverse order of opening
 }
@@ -34,6 +35,9 @@ func (s *session) run(ctx context.Context) error {
 	g.Go(func() error { return patiently(ctx, s.log, "snapshot", s.poller.snapshots) })
 	g.Go(func() error { return patiently(ctx, s.log, "heartbeat", s.poller.beats) })
 	g.Go(func() error { return patiently(ctx, s.log, "slot and partitions", s.poller.watch) })
+	if s.strain.watches() {
+		g.Go(func() error { return patiently(ctx, s.log, "load of the source", s.strain.watch) })
+	}
 	for range s.cfg.Workers {
 		g.Go(func() error { return s.workers.run(ctx) })
 	}

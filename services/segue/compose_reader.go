@@ -39,10 +39,17 @@ func (w *work) newReader(p *plan, displace string, status *service.Status) *read
 	for _, t := range p.tables {
 		tables = append(tables, t.Name)
 	}
+	conditions := map[table.Name][]table.Condition{}
+	for _, r := range p.mapping.Rules() {
+		conditions[r.Source().Name] = r.Conditions()
+	}
+	load := &w.spec.Load
 	return reader.New(reader.Config{
 		URL: string(w.spec.Source.Postgres), App: name.ApplicationName("reader"),
 		Slot: name.Slot(), Publication: name.Publication(), Displace: displace, MarkPrefix: name.MarkPrefix(),
 		Tables: tables, Partitions: int32(w.spec.Kafka.Partitions), NewHistory: w.choices.newHistory,
+		Workers: load.Workers, ChunkBytes: load.Chunk, RowsPerSecond: load.RowsPerSecond, BytesPerSecond: load.BytesPerSecond,
+		ActiveSessions: load.ActiveSessions, StandbyLag: load.StandbyLag, Conditions: conditions,
 	}, reader.Deps{
 		OpenWriter: func(ctx context.Context, lanes []frontier.Lane) (reader.Writer, error) {
 			out, err := w.rawWriter(ctx, p, lanes)

@@ -1,0 +1,196 @@
+package reader_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"segue/pkg/change"
+	"segue/pkg/pgtest"
+	"segue/pkg/table"
+	"segue/services/reader"
+)
+
+// TestTheLoadRestsWhileTheSourceIsBusy has more sessions work than the load may compete with: nothing is read, the stream goes on; with them gone it
+// is read.
+func TestTheLoadRestsWhileTheSourceIsBusy(t *testing.T) {
+	h := newHarness(t, pgtest.Private(t, nil).Database(t), []string{"a", "b"}, shop...)
+	h.cfg = func(c *reader.Config) {
+		c.ActiveSessions, c.App = 2, "segue:test:reader"
+		c.RowsPerSecond, c.Workers = 1500, 1 // still under way when the source has become busy
+	}
+	h.metrics = prometheus.NewRegistry()
+	h.start()
+	x := h.target()
+	x.until("the first chunk", func() bool { return x.loads > 0 })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{}, 3)
+	for range 3 {
+		conn := pgtest.Connect(t, h.url)
+		go func() {
+			_, _ = conn.Exec(ctx, "SELECT pg_sleep(600)")
+			ended <- struct{}{}
+		}()
+	}
+	h.waitLog("the load waits")
+	// What was begun is finished; behind that nothing is read, while changes go on.
+	round := func(n int) int {
+		before := x.seen[change.Read]
+		x.until("changes while the load waits", x.settled(fmt.Sprintf("INSERT INTO public.b (x, y) VALUES ('rest', %d)", n)))
+		return x.seen[change.Read] - before
+	}
+	n := 0
+	for round(n) > 0 {
+		n++
+	}
+	for range 5 {
+		n++
+		if rows := round(n); rows > 0 || x.loaded {
+			t.Errorf("%d rows were read while the source was busy; loaded: %v", rows, x.loaded)
+		}
+	}
+	if v := gauge(t, h.metrics, "segue_reader_load_waits", "active_sessions"); v != 1 {
+		t.Errorf("the metric for a waiting load is %v", v)
+	}
+	cancel()
+	for range 3 {
+		<-ended
+	}
+	h.waitLog("the load goes on")
+	x.settle()
+}
+
+// settled runs a statement and says when its insert came through the stream.
+func (x *target) settled(sql string) func() bool {
+	x.h.t.Helper()
+	n := x.seen[change.Insert]
+	pgtest.Exec(x.h.t, x.h.conn, sql)
+	return func() bool { return x.seen[change.Insert] > n }
+}
+
+func gauge(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || m.GetLabel()[0].GetValue() == label) {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no metric %s %s", name, label)
+	return 0
+}
+
+// TestTheLoadHoldsNothingLonger looks at the source's sessions all through a load under traffic: no snapshot of the reader outlives a chunk, so
+// none holds vacuum back (P9).
+func TestTheLoadHoldsNothingLonger(t *testing.T) {
+	h := newHarness(t, pgtest.Private(t, nil).Database(t), []string{"a", "b"}, shop...)
+	h.cfg = slow
+	stop := busy(t, h.url, false)
+	h.start()
+	x := h.target()
+	watch, err := pgx.Connect(t.Context(), h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close(context.Background())
+	// By session and beginning of its transaction: how long it was seen to hold a snapshot, and how many transactions began meanwhile.
+	const held = `SELECT pid || ' ' || xact_start, extract(epoch FROM clock_timestamp() - xact_start) * 1000, age(backend_xmin)
+		FROM pg_stat_activity WHERE application_name = 'test' AND backend_xmin IS NOT NULL AND backend_type = 'client backend'`
+	snapshots, longest, oldest, looks := map[string]bool{}, 0.0, int32(0), 0
+	for !x.loaded {
+		if err := x.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := watch.Query(t.Context(), held)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var name string
+		var ms float64
+		var age int32
+		if _, err := pgx.ForEachRow(rows, []any{&name, &ms, &age}, func() error {
+			snapshots[name], longest, oldest = true, max(longest, ms), max(oldest, age)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		looks++
+	}
+	stop()
+	x.settle()
+	t.Logf("%d looks, %d snapshots, the longest was held %.1f ms, the oldest %d transactions old; %d batches with chunks", looks, len(snapshots), longest, oldest, x.loads)
+	var total int32
+	if err := watch.QueryRow(t.Context(), "SELECT txid_current()::bigint").Scan(&total); err != nil {
+		t.Fatal(err)
+	}
+	if x.loads < 20 {
+		t.Fatalf("%d chunks are too few to tell", x.loads)
+	}
+	// A snapshot over the whole load would be as old as all its transactions.
+	if oldest > total/4 {
+		t.Errorf("a snapshot was %d transactions old, of %d in all", oldest, total)
+	}
+}
+
+// TestConditionsLeaveRowsOutOfTheFirstLoadOnly: the first life reads no row that the filter leaves out anyway; a later load reads all, because the
+// target may have them.
+func TestConditionsLeaveRowsOutOfTheFirstLoadOnly(t *testing.T) {
+	h := newHarness(t, pgtest.Database(t), []string{"a"}, shop...)
+	h.cfg = func(c *reader.Config) {
+		c.Conditions = map[table.Name][]table.Condition{{Schema: "public", Table: "a"}: {{Column: 2, Is: table.OneOf, Values: []string{"7", "900"}}}}
+	}
+	h.start()
+	x := h.target()
+	x.until("the load", func() bool { return x.loaded })
+	if n := x.seen[change.Read]; n != 2 {
+		t.Errorf("%d rows were read, want the 2 that fulfil the condition", n)
+	}
+	// What enters the filter comes by the stream.
+	pgtest.Exec(t, h.conn, "UPDATE public.a SET n = 7 WHERE id = 20")
+	x.until("the update", func() bool { return x.seen[change.Update] > 0 })
+	h.kill()
+	pgtest.Exec(t, h.conn, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '"+h.slot+"' AND active")
+	h.wait("the slot to be free", func() bool {
+		_, err := h.conn.Exec(t.Context(), "SELECT pg_drop_replication_slot('"+h.slot+"')")
+		return err == nil
+	})
+	conditions := h.cfg
+	h.cfg = func(c *reader.Config) { conditions(c); c.NewHistory = true }
+	h.start()
+	x.until("all rows of the second load", func() bool { return x.seen[change.Read] >= 2+1500 })
+	x.settle()
+}
+
+// TestTransactionIDsBeyond32Bits moves a cluster's transaction ids past 2^32: snapshots have 64 bits then, the log's ids 32.
+func TestTransactionIDsBeyond32Bits(t *testing.T) {
+	c := pgtest.Private(t, nil)
+	url := c.Database(t)
+	conn := pgtest.Connect(t, url)
+	pgtest.Exec(t, conn, shop...)
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Offline(t, "pg_resetwal", "--epoch=5")
+	h := newHarness(t, url, []string{"a", "b"})
+	var xid uint64
+	if err := h.conn.QueryRow(t.Context(), "SELECT pg_current_xact_id()::text::numeric").Scan(&xid); err != nil || xid>>32 != 5 {
+		t.Fatalf("transaction id %d, %v: want one of epoch 5", xid, err)
+	}
+	stop := busy(t, h.url, true)
+	h.start()
+	x := h.target()
+	x.until("the load", func() bool { return x.loaded })
+	h.kill()
+	h.start()
+	stop()
+	x.settle()
+}
