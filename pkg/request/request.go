@@ -11,8 +11,13 @@ import (
 // Kind says what is asked for.
 type Kind string
 
-// Keys asks for the rows with the given keys: each comes through the lanes as a read, or as a delete where it is gone.
-const Keys Kind = "keys"
+const (
+	// Keys asks for the rows with the given keys: each comes through the lanes as a read, or as a delete where it is gone.
+	Keys Kind = "keys"
+	// Resync asks for a whole table, or for those of its rows for which a predicate holds: each comes as a read. Of rows that are
+	// not there it says nothing: a comparison finds what is left over, and asks for it by key.
+	Resync Kind = "resync"
+)
 
 // Request is one record of the requests topic.
 type Request struct {
@@ -20,6 +25,7 @@ type Request struct {
 	Kind    Kind
 	Table   table.Name   // a source table
 	Keys    []change.Row // each in the order of the source table's key
+	Where   string       // of a resync: an SQL predicate over the table's own columns; "" is every row
 	By      string       // which service asked
 	Written int64        // microseconds since 1970
 }
