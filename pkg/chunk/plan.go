@@ -31,6 +31,9 @@ type Chunk struct {
 	// Fresh says that nothing of the heap was ever emitted before: rows that the mapping certainly leaves out need not be read. (In a
 	// later load their coming tells the target to delete what is there.)
 	Fresh bool
+	// Where is an SQL predicate, "" for every row.
+	Where string
+	round int // of its heap
 }
 
 // Plan hands out the block ranges of all heaps and follows which are finished. Not for concurrent use.
@@ -49,6 +52,8 @@ type heap struct {
 	// fresh is Chunk.Fresh.
 	fresh bool
 	out   int // handed out, not finished
+	// round counts how often the heap was planned: a chunk of an earlier round counts for nothing.
+	round int
 }
 
 // NewPlan plans all heaps by chunks of about so many bytes, behind what the loads say is finished. A load whose filenode
@@ -149,13 +154,13 @@ func (h *heap) next() Chunk {
 	}
 	h.out++
 	open := r.To == h.Blocks && !h.tail
-	return Chunk{Table: h.Table, Leaf: h.Leaf, Filenode: h.Filenode, Range: r, Open: open, Fresh: h.fresh}
+	return Chunk{Table: h.Table, Leaf: h.Leaf, Filenode: h.Filenode, Range: r, Open: open, Fresh: h.fresh, round: h.round}
 }
 
 // find returns the heap of a chunk, nil where it was planned anew since.
 func (p *Plan) find(c Chunk) *heap {
 	for _, h := range p.heaps {
-		if h.Table.Name == c.Table.Name && h.Leaf == c.Leaf && h.Filenode == c.Filenode {
+		if h.Table.Name == c.Table.Name && h.Leaf == c.Leaf && h.Filenode == c.Filenode && h.round == c.round {
 			return h
 		}
 	}
@@ -201,13 +206,14 @@ func (p *Plan) Grow(c Chunk, blocks uint32) {
 	h.Blocks = blocks
 }
 
-// Restart plans a heap anew, because it was rewritten, and returns its new, empty load.
+// Restart plans a heap anew, because it was rewritten or is to be read again, and returns its new, empty load.
 func (p *Plan) Restart(h Heap) frontier.Load {
 	n := &heap{Heap: h}
 	n.step, n.todo = n.blocksPer(p.bytes), n.gaps()
 	n.full = n.step
 	for i, old := range p.heaps {
 		if old.Table.Name == h.Table.Name && old.Leaf == h.Leaf {
+			n.round = old.round + 1
 			p.heaps[i] = n
 		}
 	}

@@ -20,7 +20,7 @@ func (s *Scanner) Read(ctx context.Context, c chunk.Chunk, limit int64) (Result,
 		}
 		at, sql := columns(c.Table, "")
 		p := &parser{columns: at, width: len(c.Table.Columns), limit: limit}
-		_, err := conn.CopyTo(ctx, p, "COPY (SELECT "+sql+" FROM ONLY "+c.Leaf.SQL()+" WHERE "+where(c)+s.conditions(c)+") TO STDOUT")
+		_, err := conn.CopyTo(ctx, p, "COPY (SELECT "+sql+" FROM ONLY "+c.Leaf.SQL()+" WHERE "+where(c)+s.conditions(c)+predicate(c)+") TO STDOUT")
 		if err == nil {
 			err = p.end()
 		}

@@ -25,6 +25,7 @@ type asked struct {
 type outstanding struct {
 	offset   int64
 	answered bool
+	whole    *resync // waits to be placed, once it is the first
 }
 
 type ask struct {

@@ -50,6 +50,7 @@ type Scanner interface {
 	Read(ctx context.Context, c chunk.Chunk, limit int64) (pgscan.Result, error)
 	ReadKeys(ctx context.Context, t *table.Table, asked []change.Row, limit int64) (pgscan.Result, error)
 	Heaps(ctx context.Context, tables []*table.Table) ([]chunk.Heap, error)
+	Predicate(ctx context.Context, t *table.Table, where string) error
 }
 
 // Clock is the source's sense of which transactions are over.

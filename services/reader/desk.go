@@ -29,7 +29,9 @@ type desk struct {
 	plan    *chunk.Plan
 	loaded  bool
 	asked   asked
-	marks   map[string]*job // by the id of the mark that is expected next
+	parts   []*resync                   // under way, each with a plan of its own
+	gone    map[table.Name][]table.Name // by table: heaps that frontiers tell of and that were not there when this life began
+	marks   map[string]*job             // by the id of the mark that is expected next
 	windows map[*table.Table][]*job
 	resting bool // the source has other things to do than to be read
 }
@@ -138,7 +140,7 @@ func (d *desk) rest(yes bool) {
 func (d *desk) reading() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.plan.Complete()
+	return !d.plan.Complete() || len(d.parts) > 0
 }
 
 // take returns the next chunk to read: answers to requests first. It waits until there is one.
@@ -168,6 +170,12 @@ func (d *desk) next() *job {
 	}
 	if d.resting {
 		return nil
+	}
+	for _, r := range d.parts {
+		if c, ok := r.plan.Next(); ok {
+			c.Where = r.where
+			return &job{table: c.Table, chunk: c, part: r}
+		}
 	}
 	if c, ok := d.plan.Next(); ok {
 		return &job{table: c.Table, chunk: c}
@@ -296,6 +304,10 @@ func (d *desk) finish(j *job) (frontier.Load, bool) {
 		d.answer(j)
 		return frontier.Load{}, false
 	}
+	if j.part != nil {
+		d.finishPart(j)
+		return frontier.Load{}, false
+	}
 	load, ok := d.plan.Finish(j.chunk)
 	d.loaded = d.loaded || d.plan.Complete()
 	d.wake()
@@ -310,12 +322,7 @@ func (d *desk) state() (handled int64, loaded bool) {
 }
 
 // with runs a change of the plan under the lock.
-func (d *desk) with(do func(p *chunk.Plan)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	do(d.plan)
-	d.wake()
-}
+func (d *desk) with(do func(p *chunk.Plan)) { d.within(nil, do) }
 
 // request takes a request in, and waits while too many keys are asked for already.
 func (d *desk) request(ctx context.Context, offset int64, t *table.Table, keys []change.Row) error {

@@ -262,8 +262,11 @@ type target struct {
 	seen    map[change.Op]int
 	asked   int
 	handled int64
-	marks   []frontier.Mark
-	loads   int // batches that finished chunks
+	claims  int // writers met
+	// requested is how many requests are in the topic.
+	requested int64
+	marks     []frontier.Mark
+	loads     int // batches that finished chunks
 
 	lsn      uint64 // of the last change
 	repeated int    // changes of a place in the log that was passed before
@@ -330,6 +333,7 @@ func (x *target) step(ctx context.Context) error {
 		return err
 	}
 	if e.Claim != nil {
+		x.claims++
 		x.rows, x.pending = deep(x.base.rows), deep(x.base.pending)
 		return nil
 	}
@@ -381,6 +385,7 @@ func (x *target) request(ctx context.Context, wants map[string][]change.Row) err
 		if err := x.ask.Produce(ctx, b); err != nil {
 			return err
 		}
+		x.requested++
 		x.asked += len(keys)
 	}
 	return nil

@@ -15,6 +15,7 @@ type job struct {
 	keys     []change.Row // rows of the table's width with the key's columns set; nil for a range
 	rest     []change.Row // keys that are read after these, in pieces that fit
 	requests []int64      // offsets that the keys came from: answered with the last piece
+	part     *resync      // what the range belongs to; nil: the plan of all tables
 
 	low, high string
 	window    *chunk.Window
@@ -37,7 +38,7 @@ const (
 	againTooLarge  why = "large"     // more rows than a chunk may hold
 	againRewritten why = "rewritten" // the heap has another file
 	againError     why = "error"
-	againWrong     why = "wrong" // a key that is no value of its column's type
+	againWrong     why = "wrong" // a key that is no value of its column's type, a predicate that fails
 )
 
 // verdict is what the loop made of a chunk.
@@ -69,6 +70,9 @@ func (j *job) more() bool {
 func (j *job) name() string {
 	if j.keys != nil {
 		return j.table.Name.String() + " by key"
+	}
+	if j.part != nil {
+		return j.chunk.Leaf.String() + " by predicate"
 	}
 	return j.chunk.Leaf.String()
 }

@@ -176,8 +176,9 @@ func (l *loop) commit(ctx context.Context, c *pgsource.Commit) error {
 	if l.tx.at.Seq == 0 && len(l.tx.marks) == 0 && now.Sub(l.offered) < emptyEvery {
 		return nil
 	}
+	again := l.desk.place() // before the cut, which tells that these requests have their place
 	cut := l.cut(true)
-	cut.Loads, cut.Marks = slices.Concat(l.voided, p.loads), p.marks
+	cut.Loads, cut.Marks = slices.Concat(l.voided, p.loads, again), p.marks
 	l.voided = nil
 	l.offered = now
 	if err := l.writer.Cut(ctx, cut, len(p.marks) > 0); err != nil {

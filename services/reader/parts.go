@@ -49,6 +49,26 @@ func (p *parts) tellGone(heaps []chunk.Heap) {
 	}
 }
 
+// gone lists the heaps of selected tables that frontiers tell of and that are not there any more, by table, and the loads that end what was
+// begun of them: of one that is gone nothing is left to read, and a table with an open load counts as being read. Should one come back,
+// its file is none that was read.
+func (p *parts) gone(heaps []chunk.Heap) (gone map[table.Name][]table.Name, over []frontier.Load) {
+	gone = map[table.Name][]table.Name{}
+	for _, l := range slices.Concat(slices.Collect(maps.Values(p.resumed.Loads)), p.voided) {
+		there := slices.ContainsFunc(heaps, func(h chunk.Heap) bool { return h.Leaf == l.Leaf && h.Table.Name == l.Table })
+		selected := slices.ContainsFunc(p.tables, func(t *table.Table) bool { return t.Name == l.Table && t.Partitioned })
+		if there || !selected {
+			continue
+		}
+		gone[l.Table] = append(gone[l.Table], l.Leaf)
+		if !l.Complete {
+			l.Complete, l.Filenode = true, 0
+			over = append(over, l)
+		}
+	}
+	return gone, over
+}
+
 // into assembles the session. The slot is held, so the transaction id that it takes is younger than everything that the stream does not
 // deliver.
 func (p *parts) into(ctx context.Context, s *session) error {
@@ -58,11 +78,13 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	}
 	loads := slices.Collect(maps.Values(p.resumed.Loads))
 	p.tellGone(heaps)
+	gone, over := p.gone(heaps)
 	plan := chunk.NewPlan(heaps, loads, p.cfg.ChunkBytes)
 	if p.resumed.Offset < 0 {
 		plan.Fresh()
 	}
 	s.desk = newDesk(p.tables, plan, p.cfg.WindowBytes, &p.resumed)
+	s.desk.gone = gone
 	s.strain = &strain{
 		desk: s.desk, busy: p.busy, sessions: p.cfg.ActiveSessions, lag: p.cfg.StandbyLag, log: p.log, metrics: p.metrics,
 	}
@@ -75,7 +97,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 		stream: p.stream, writer: p.writer, lanes: newLanes(p.writer, p.tables, p.encoders, p.cfg.Partitions), desk: s.desk,
 		log: p.log, metrics: p.metrics, epoch: p.epoch, source: history(&p.identity), resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
 		ignore: p.cfg.IgnoreSchemaChanges, confirm: p.resumed.Confirm, committed: p.resumed.Committed,
-		voided: p.voided, opened: p.opened, slot: p.cfg.Slot,
+		voided: slices.Concat(p.voided, over), opened: p.opened, slot: p.cfg.Slot,
 	}
 	s.loop.heard.Store(time.Now().UnixNano())
 	s.workers = &workers{

@@ -70,26 +70,28 @@ func (s *session) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t := s.desk.tables[r.Table]
-		if r.Kind != request.Keys {
-			t = nil // another kind is another service's
+		if err := s.take(ctx, offset, &r); err != nil {
+			return err
 		}
-		if t == nil {
-			s.log.Info("a request that is not the reader's", "request", r.ID, "kind", string(r.Kind), "table", r.Table.String())
-			if err := s.desk.request(ctx, offset, nil, nil); err != nil {
-				return err
-			}
-			continue
-		}
-		keys, ok := wide(t, &r)
+	}
+}
+
+// take takes one request in. One that is not the reader's, or cannot be answered, is passed over: it would stop every life at the same place.
+func (s *session) take(ctx context.Context, offset int64, r *request.Request) error {
+	t := s.desk.tables[r.Table]
+	switch {
+	case t != nil && r.Kind == request.Resync:
+		return s.resync(ctx, offset, t, r)
+	case t != nil && r.Kind == request.Keys:
+		keys, ok := wide(t, r)
 		if !ok {
 			s.log.Error("a request whose keys are not the table's is left unanswered", "request", r.ID, "table", r.Table.String())
 			keys = nil
 		}
-		if err := s.desk.request(ctx, offset, t, keys); err != nil {
-			return err
-		}
+		return s.desk.request(ctx, offset, t, keys)
 	}
+	s.log.Info("a request that is not the reader's", "request", r.ID, "kind", string(r.Kind), "table", r.Table.String())
+	return s.desk.request(ctx, offset, nil, nil)
 }
 
 // close brings what was cut into Kafka, tells the slot of it, and lets go.

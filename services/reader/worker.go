@@ -88,6 +88,9 @@ func (w *workers) try(ctx context.Context, j *job) (verdict, error) {
 		return verdict{again: againTooLarge}, nil
 	case j.keys != nil && fault.ClassOf(err) == fault.ClassPoison:
 		return verdict{again: againWrong}, nil
+	case j.part != nil && refused(err):
+		w.log.Error("the predicate of a resync fails, its other rows are left unread", "table", j.table.Name.String(), "error", err.Error())
+		return verdict{again: againWrong}, nil
 	}
 	j.failures++
 	if fault.ClassOf(err) != fault.ClassTransient || j.failures > w.retries {
@@ -163,9 +166,12 @@ func (w *workers) replan(ctx context.Context, j *job, reason why) (bool, error) 
 		if reason == againTooLarge && j.chunk.Open && j.chunk.Range.To-j.chunk.Range.From <= 1 {
 			return true, w.extend(ctx, j)
 		}
-		w.desk.with(func(p *chunk.Plan) { p.Again(j.chunk, true) })
+		w.desk.within(j.part, func(p *chunk.Plan) { p.Again(j.chunk, true) })
 		return true, nil
-	case againInvisible, againMoved, againError, againWrong:
+	case againWrong:
+		w.desk.giveUp(j.part)
+		return true, nil
+	case againInvisible, againMoved, againError:
 	}
 	return false, nil
 }
@@ -199,7 +205,7 @@ func (w *workers) restart(ctx context.Context, j *job) error {
 		return partitionGone(j.table.Name, heap.Leaf, "rewritten or truncated while it was read")
 	}
 	w.log.Info("a table was rewritten, reading it from the start", "table", j.name())
-	w.desk.with(func(p *chunk.Plan) {
+	w.desk.within(j.part, func(p *chunk.Plan) {
 		for _, h := range p.Heaps() {
 			if h.Leaf == heap.Leaf && h.Filenode != heap.Filenode {
 				p.Restart(heap)
@@ -243,7 +249,7 @@ func (w *workers) grown(ctx context.Context, j *job) (bool, error) {
 	if heap.Filenode != j.chunk.Filenode || int64(heap.Blocks) <= int64(j.chunk.Range.To)+w.step/chunk.BlockBytes {
 		return false, nil
 	}
-	w.desk.with(func(p *chunk.Plan) { p.Grow(j.chunk, heap.Blocks) })
+	w.desk.within(j.part, func(p *chunk.Plan) { p.Grow(j.chunk, heap.Blocks) })
 	return true, nil
 }
 
@@ -254,7 +260,7 @@ func (w *workers) extend(ctx context.Context, j *job) error {
 	if err != nil {
 		return err
 	}
-	w.desk.with(func(p *chunk.Plan) { p.Grow(j.chunk, max(heap.Blocks, j.chunk.Range.To+1)) })
+	w.desk.within(j.part, func(p *chunk.Plan) { p.Grow(j.chunk, max(heap.Blocks, j.chunk.Range.To+1)) })
 	return nil
 }
 
