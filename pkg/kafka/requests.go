@@ -35,5 +35,14 @@ func (r *Requests) Produce(ctx context.Context, values ...[]byte) error {
 	return nil
 }
 
+// Put writes one value and returns its offset when Kafka has acknowledged it.
+func (r *Requests) Put(ctx context.Context, value []byte) (int64, error) {
+	record, err := r.client.ProduceSync(ctx, &kgo.Record{Topic: r.topic, Value: value}).First()
+	if err != nil {
+		return 0, classify(fmt.Errorf("write %s: %w", r.topic, err))
+	}
+	return record.Offset, nil
+}
+
 // Close ends the connections.
 func (r *Requests) Close() { r.client.Close() }

@@ -96,6 +96,9 @@ func NewUnit(rows int64) *Unit {
 	return &Unit{estimate: rows, buckets: Buckets(rows), wanted: map[string]Key{}}
 }
 
+// Keep makes the unit keep up to that many findings: those who mend want all of them.
+func (u *Unit) Keep(findings int) { u.drift.keep = findings }
+
 // Limits of one task, which bound the memory of a round.
 const (
 	listRows   = 100_000 // about how many keys are listed at once

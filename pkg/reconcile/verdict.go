@@ -33,13 +33,15 @@ const (
 	Doubled   Kind = "doubled"   // several source rows make the same target row
 )
 
-// maxFindings bounds the examples that are kept for a table; the counts are exact.
+// maxFindings bounds the examples that are kept for a table where nobody asks for more; the counts are exact.
 const maxFindings = 20
 
 // Drift is what was proved to differ in one table.
 type Drift struct {
 	Missing, Extra, Different, Doubled int64
 	Examples                           []Finding
+
+	keep int // bounds Examples where it is more than maxFindings
 }
 
 // Rows is how many rows differ.
@@ -58,7 +60,7 @@ func (d *Drift) judge(key string, expected, actual Sum) {
 		kind, count = Extra, &d.Extra
 	}
 	*count++
-	if len(d.Examples) < maxFindings {
+	if len(d.Examples) < max(d.keep, maxFindings) {
 		d.Examples = append(d.Examples, Finding{Key: key, Kind: kind})
 	}
 }

@@ -38,6 +38,7 @@ type Standing struct {
 	At      change.Position
 	Loaded  bool
 	Pending map[table.Name]int64 // by source table
+	Reading map[table.Name]bool  // source tables of which rows are still being read: a load, or a resync
 }
 
 // Bookkeeping reads the standing in a transaction on the target.
@@ -190,6 +191,7 @@ func (c *Comparer) round(ctx context.Context, round []*assignment) error {
 	}
 	// The view must hold everything up to the mark, which await has seen pass, less what the floor sees.
 	c.follower.prune(floor)
+	standing.Reading = c.follower.beingRead(mark)
 	told := true
 	for _, a := range round {
 		if reason := blocked(a, standing); reason != "" {
@@ -223,6 +225,9 @@ func blocked(a *assignment, s Standing) string {
 		return "the initial load is not complete"
 	}
 	for _, f := range a.unit.feeders {
+		if s.Reading[f.source.Name] {
+			return fmt.Sprintf("%s is being read: a load or a resync is not over", f.source.Name)
+		}
 		if n := s.Pending[f.source.Name]; n > 0 {
 			return fmt.Sprintf("%d rows of %s are pending", n, f.source.Name)
 		}

@@ -35,6 +35,8 @@ type Config struct {
 	Memory, Touched int
 	// SegmentRows is how many rows of a large table are compared at once, where its key allows that; zero: a million.
 	SegmentRows int64
+	// Keep is how many differing rows are told of, for those who mend them (TableReport.Repair); zero: none beside the examples.
+	Keep int
 	// SnapshotWait is how long a round waits for its watermark to reach the target; zero: a minute.
 	SnapshotWait time.Duration
 }

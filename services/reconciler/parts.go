@@ -120,6 +120,9 @@ func (s *rawStream) Next(ctx context.Context) (frontier.Event[change.Change], er
 	return frontier.Event[change.Change]{Batch: out}, nil
 }
 
+// State is where the reader's output stood at the last frontier that Next has handed out.
+func (s *rawStream) State() frontier.State { return s.reader.State() }
+
 // Ready implements frontier.Source.
 func (s *rawStream) Ready() bool { return s.reader.Ready() }
 

@@ -43,6 +43,9 @@ type TableReport struct {
 	Different int64     `json:"different"`
 	Doubled   int64     `json:"doubled"`
 	Examples  []Example `json:"examples,omitempty"`
+
+	// Repair is what has to be asked for to mend the table, where Config.Keep wants it told.
+	Repair Repair `json:"-"`
 }
 
 // Example is one differing row, by its target key.
@@ -104,6 +107,7 @@ func (t *TableReport) join(o TableReport) {
 	t.Rounds, t.Seconds = t.Rounds+o.Rounds, max(t.Seconds, o.Seconds)
 	t.Missing, t.Extra, t.Different, t.Doubled = t.Missing+o.Missing, t.Extra+o.Extra, t.Different+o.Different, t.Doubled+o.Doubled
 	t.Examples = append(t.Examples, o.Examples[:min(len(o.Examples), maxExamples-len(t.Examples))]...)
+	t.Repair.join(o.Repair)
 }
 
 func earlier(a, b string) string {
@@ -146,9 +150,10 @@ func (u *unit) report() TableReport {
 		t.From, t.To = r.From.String(), r.To.String()
 	}
 	t.Missing, t.Extra, t.Different, t.Doubled = r.Drift.Missing, r.Drift.Extra, r.Drift.Different, r.Drift.Doubled
-	for _, f := range r.Drift.Examples {
+	for _, f := range r.Drift.Examples[:min(len(r.Drift.Examples), maxExamples)] {
 		t.Examples = append(t.Examples, u.example(f))
 	}
+	t.Repair = u.repair(r.Drift)
 	return t
 }
 

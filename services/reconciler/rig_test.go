@@ -25,6 +25,7 @@ import (
 	"segue/pkg/pgtest"
 	"segue/pkg/postgres"
 	"segue/pkg/request"
+	"segue/pkg/table"
 )
 
 // rig is a source and a target with a pipeline in between that is real at both ends (slot, applier) and has no Kafka.
@@ -39,6 +40,9 @@ type rig struct {
 	unloaded atomic.Bool // the initial load counts as not complete
 	mute     atomic.Bool // no snapshots are exported
 
+	// open is a source table that counts as being read; the zero name: none does.
+	open table.Name
+
 	mu   sync.Mutex
 	subs []*subscription
 }
@@ -48,6 +52,7 @@ type subscription struct {
 	mu     sync.Mutex
 	queue  []*frontier.Batch[change.Change]
 	signal chan struct{}
+	open   *table.Name
 }
 
 func (s *subscription) push(b *frontier.Batch[change.Change]) {
@@ -180,7 +185,7 @@ func (r *rig) start(sourceURL, targetURL string) {
 
 // follow is Reconciler.follow.
 func (r *rig) follow(context.Context) (frontier.Source[change.Change], func(), error) {
-	s := &subscription{signal: make(chan struct{}, 1)}
+	s := &subscription{signal: make(chan struct{}, 1), open: &r.open}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subs = append(r.subs, s)

@@ -105,6 +105,7 @@ func (c *Comparer) prepare(ctx context.Context) error {
 	}
 	for i, u := range units {
 		u.index = i
+		u.state.Keep(c.cfg.Keep / len(units))
 	}
 	c.units, c.prepared = units, true
 	return nil

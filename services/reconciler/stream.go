@@ -26,6 +26,7 @@ type follower struct {
 	mu      sync.Mutex
 	touched *reconcile.Touched
 	marks   map[string]change.Position
+	reading map[string]map[table.Name]bool // by mark: tables of which rows are still being read
 	err     error
 	moved   chan struct{} // closed and made anew when marks or err change
 }
@@ -43,6 +44,7 @@ func newFollower(source frontier.Source[change.Change], units []*unit, convert *
 	f := &follower{
 		source: source, convert: convert, feeds: map[table.Name][]feed{},
 		touched: reconcile.NewTouched(limit), marks: map[string]change.Position{}, moved: make(chan struct{}),
+		reading: map[string]map[table.Name]bool{},
 	}
 	for _, u := range units {
 		for _, feeder := range u.feeders {
@@ -65,6 +67,7 @@ func (f *follower) run(ctx context.Context) {
 	for {
 		event, err := f.source.Next(ctx)
 		if err == nil && event.Batch != nil {
+			f.open(event.Batch)
 			batches = append(batches, event.Batch)
 		}
 		// On a backlog several batches are noted at once: converting their keys is a round trip to the target.
@@ -245,6 +248,38 @@ func (f *feeder) sourceKeys(c *change.Change) []reconcile.SourceKey {
 		}
 	}
 	return out
+}
+
+// loads is a source that knows how far each heap was read, at the last frontier that it has handed out.
+type loads interface{ State() frontier.State }
+
+// open notes, for the marks of the batch that was handed out just now, the tables of which not every heap is read there.
+func (f *follower) open(b *frontier.Batch[change.Change]) {
+	known, ok := f.source.(loads)
+	if !ok || len(b.Frontier.Marks) == 0 {
+		return
+	}
+	tables := map[table.Name]bool{}
+	for _, l := range known.State().Loads {
+		if !l.Complete {
+			tables[l.Table] = true
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.reading) > maxMarks {
+		clear(f.reading)
+	}
+	for _, m := range b.Frontier.Marks {
+		f.reading[m.ID] = tables
+	}
+}
+
+// beingRead lists the tables of which rows were still being read at a mark.
+func (f *follower) beingRead(mark string) map[table.Name]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reading[mark]
 }
 
 // await waits until the stream has passed a mark and returns the position of the frontier there.
