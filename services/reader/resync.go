@@ -51,6 +51,10 @@ func (s *session) resync(ctx context.Context, offset int64, t *table.Table, aske
 		r.plan = chunk.NewPlan(heaps, nil, s.cfg.ChunkBytes)
 	}
 	s.desk.again(r)
+	// Its place is a cut, and an idle log offers none for a while.
+	if err := s.poller.emit(ctx); err != nil && fault.ClassOf(err) != fault.ClassTransient {
+		return err
+	}
 	return nil
 }
 
