@@ -84,7 +84,7 @@
 //	smallint, integer, bigint   int16, int32, int64: PostgreSQL's text is the number
 //	real, double precision      float, double: PostgreSQL's text is the number; Infinity is 1e999, -Infinity is -1e999
 //	bytea                       bytes: a string of base64 with padding
-//	everything else             string: PostgreSQL's own text, with the parameters pg.base and, where it differs, pg.type
+//	everything else             string: PostgreSQL's own text, with the parameters pg.base and, where there are, pg.type and pg.modifier
 //
 // 1e999 is beyond every double, so Connect reads it as infinity. (Its converter writes "Infinity" and "NaN" and reads both back as 0.)
 // What the typed field cannot hold is null there, and its text stands in segue.texts, whose items are {"row":"before"|"after",

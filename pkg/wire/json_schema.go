@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"reflect"
+	"strconv"
 
 	"segue/pkg/table"
 )
@@ -20,8 +21,11 @@ type connectSchema struct {
 	Field      string            `json:"field,omitempty"`
 }
 
-// propDeclared is the parameter with the type that a column was declared as.
-const propDeclared = "pg.type"
+// The parameters of a column beside its base type: the type that it was declared as, and that type's modifier.
+const (
+	propDeclared = "pg.type"
+	propModifier = "pg.modifier"
+)
 
 func jsonField(kind, name string) connectSchema { return connectSchema{Type: kind, Field: name} }
 
@@ -84,6 +88,9 @@ func jsonColumnSchema(c *table.Column) connectSchema {
 		s.Parameters = map[string]string{propBase: c.Base}
 		if c.Type != c.Base {
 			s.Parameters[propDeclared] = c.Type
+		}
+		if c.Mod >= 0 {
+			s.Parameters[propModifier] = strconv.Itoa(int(c.Mod))
 		}
 	}
 	return s
