@@ -16,6 +16,7 @@ type Spec struct {
 	Source, Target Store
 	Kafka          Kafka
 	Load           Load
+	Protect        Protect
 	Tables         []Table
 
 	file *file

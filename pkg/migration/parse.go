@@ -32,6 +32,7 @@ func Parse(in Input) (*Spec, error) {
 		p.spec.file.maskSecrets(root)
 		p.root(root)
 	}
+	p.spec.Protect.withDefaults()
 	p.found.Sort()
 	if err := p.found.Err(); err != nil {
 		return nil, err
@@ -103,6 +104,7 @@ func (p *parser) root(n *yaml.Node) {
 		{"target", true, func(n *yaml.Node) { s.Target = p.store(n, "target") }},
 		{"kafka", false, p.kafka},
 		{"load", false, p.load},
+		{"protect", false, p.protect},
 		{"tables", true, p.tables},
 	})
 }

@@ -99,7 +99,25 @@ func DropSlot(ctx context.Context, conn *pgx.Conn, slot string) error {
 	return nil
 }
 
-// Drop removes the slot and the publication; what is not there is no error. A slot in use is a transient one.
+// DropSQL is what Drop would run now: nothing of what is not there.
+func DropSQL(ctx context.Context, q postgres.Querier, s Setup) (out []string, err error) {
+	var slot, publication bool
+	err = q.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1),
+		EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $2)`, s.Slot, s.Publication).Scan(&slot, &publication)
+	if err != nil {
+		return nil, fmt.Errorf("look for slot %s and publication %s: %w", s.Slot, s.Publication, postgres.Safe(err))
+	}
+	if slot {
+		out = append(out, `SELECT pg_catalog.pg_drop_replication_slot(`+literal(s.Slot)+`)`)
+	}
+	if publication {
+		out = append(out, `DROP PUBLICATION IF EXISTS `+table.Quote(s.Publication))
+	}
+	return out, nil
+}
+
+// Drop removes the slot and then the publication, without which the slot's log could not be decoded any more; what is not there is no
+// error. A slot in use is a transient one.
 func Drop(ctx context.Context, conn *pgx.Conn, s Setup) error {
 	if err := DropSlot(ctx, conn, s.Slot); err != nil {
 		return err

@@ -244,3 +244,30 @@ func TestGaps(t *testing.T) {
 	s.exec(`DROP PUBLICATION ` + publication)
 	want("no publication", "a", "b")
 }
+
+// Whatever step the last start or removal got to, the next one goes on from there.
+func TestEnsureGoesOnBehindACrash(t *testing.T) {
+	s := newSource(t, `CREATE TABLE a (id int PRIMARY KEY)`, "a")
+	for _, c := range []struct {
+		name    string
+		left    []string // what the crash leaves
+		created bool
+	}{
+		{"nothing yet", []string{`SELECT pg_drop_replication_slot('` + s.setup.Slot + `')`, `DROP PUBLICATION ` + table.Quote(s.setup.Publication)}, true},
+		{"the publication alone", []string{`SELECT pg_drop_replication_slot('` + s.setup.Slot + `')`}, true},
+		{"both", nil, false},
+		// Somebody dropped it by hand: a slot without its publication cannot be decoded, Ensure makes what is missing.
+		{"the slot alone", []string{`DROP PUBLICATION ` + table.Quote(s.setup.Publication)}, false},
+	} {
+		s.exec(c.left...)
+		state, err := pgsource.Ensure(t.Context(), s.conn, s.setup)
+		if err != nil || state.Created != c.created || !state.Exists {
+			t.Errorf("%s: %+v, %v", c.name, state, err)
+		}
+		if gaps, err := pgsource.Gaps(t.Context(), s.conn, s.setup.Publication, s.shapes()); err != nil || len(gaps) > 0 {
+			t.Errorf("%s: %v, %v", c.name, gaps, err)
+		}
+	}
+	s.exec(`INSERT INTO a VALUES (1)`)
+	wantLines(t, s.read(s.open(s.config()), nil), "begin", "insert a is(1)", "commit")
+}

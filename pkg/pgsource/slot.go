@@ -146,4 +146,15 @@ func WithHolder(ctx context.Context, q postgres.Querier, slot string, err error)
 	return fmt.Errorf("%w; it is application %s at %s (pid %d)", err, app, from, pid)
 }
 
+// EndReader ends the connection that has the slot, where there is one.
+func EndReader(ctx context.Context, q postgres.Querier, slot string) error {
+	var ended bool
+	err := q.QueryRow(ctx, `SELECT coalesce(pg_catalog.bool_and(pg_catalog.pg_terminate_backend(active_pid)), true)
+		FROM pg_catalog.pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL`, slot).Scan(&ended)
+	if err != nil {
+		return fmt.Errorf("end the reader of slot %s: %w", slot, postgres.Safe(err))
+	}
+	return nil
+}
+
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

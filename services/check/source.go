@@ -32,6 +32,7 @@ func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide
 		r.failure("source", err)
 		return s
 	}
+	r.slotCare(ctx, conn, spec)
 	r.replication(ctx, spec)
 	all, err := postgres.AllTables(ctx, conn)
 	if err != nil {
@@ -101,10 +102,7 @@ func (r *report) sourceServer(ctx context.Context, conn *pgx.Conn, spec *migrati
 	if senders < 1 {
 		r.error("source", "no WAL sender is free", "ALTER SYSTEM SET max_wal_senders = 20; -- then restart the server")
 	}
-	if keep == "-1" {
-		r.warn("source", "max_slot_wal_keep_size is unlimited: while segue does not read, the log may fill the source's disk",
-			"ALTER SYSTEM SET max_slot_wal_keep_size = '100GB'; SELECT pg_reload_conf(); -- less than the disk has free")
-	}
+	r.keeps(keep, spec)
 	if !repl {
 		r.error("source", "role "+u.name+" may not replicate", "ALTER ROLE "+table.Quote(u.name)+" REPLICATION; -- on RDS: GRANT rds_replication TO "+table.Quote(u.name)+";")
 	}

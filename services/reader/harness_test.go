@@ -53,6 +53,8 @@ type harness struct {
 	slot  string
 	cfg   func(*reader.Config)
 
+	around func(context.Context, func(context.Context) error) error // what runs a life; nil: nothing in between
+
 	logs    *logs
 	metrics *prometheus.Registry // may be nil
 
@@ -113,7 +115,11 @@ func (h *harness) start() {
 	r := reader.New(cfg, deps)
 	ctx, cancel := context.WithCancel(h.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
+	run := h.around
+	if run == nil {
+		run = func(ctx context.Context, run func(context.Context) error) error { return run(ctx) }
+	}
+	go func() { ended <- run(ctx, r.Run) }()
 	h.stop, h.ended, h.last = cancel, ended, r
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"segue/pkg/change"
+	"segue/pkg/migration"
 	"segue/pkg/pgsource"
 	"segue/pkg/table"
 )
@@ -29,6 +30,9 @@ type metrics struct {
 	sessions  prometheus.Gauge
 	lag       prometheus.Gauge
 	confirmed prometheus.Gauge
+	inactive  prometheus.Gauge
+	limit     prometheus.Gauge
+	over      *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -54,6 +58,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		resting:   gauge("load_waits", "1 while the load waits for the source to have less to do, by what it has too much of.", "reason"),
 		sessions:  gauge("source_active_sessions", "Sessions of others that work on the source; read while a load has a limit for it.").WithLabelValues(),
 		lag:       gauge("source_standby_lag_bytes", "How far the source's slowest standby is behind; read while a load has a limit for it.").WithLabelValues(),
+		inactive:  gauge("slot_inactive_seconds", "For how long nobody has read the slot.").WithLabelValues(),
+		limit:     gauge("slot_retained_limit_bytes", "protect.max_retained_wal of segue.yaml; 0: no limit.").WithLabelValues(),
+		over:      gauge("slot_over_threshold", "1 where a threshold of protect in segue.yaml is crossed.", "threshold"),
 		confirmed: gauge("confirmed_lsn", "What the slot was told, as a number.").WithLabelValues(),
 	}
 }
@@ -95,6 +102,18 @@ func (m *metrics) slot(s *pgsource.SlotState) {
 	m.behind.Set(float64(s.UnconfirmedBytes))
 	m.safe.Set(float64(s.SafeWALSize))
 	m.catalog.Set(float64(s.CatalogXminAge))
+}
+
+// guarded is what the guard saw.
+func (m *metrics) guarded(s *pgsource.SlotState, inactive time.Duration, crossed []migration.Crossing) {
+	m.slot(s)
+	m.inactive.Set(inactive.Seconds())
+	for _, key := range migration.Thresholds() {
+		m.over.WithLabelValues(key).Set(0)
+	}
+	for _, c := range crossed {
+		m.over.WithLabelValues(c.Key).Set(1)
+	}
 }
 
 func (m *metrics) load(p map[string]Progress) {

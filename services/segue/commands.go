@@ -26,7 +26,8 @@ var everywhere = []string{"config", "data-dir", "brokers", "registry", "log-leve
 // table is every command.
 func (p *process) table() []command {
 	return []command{
-		p.runCommand(), p.checkCommand(), p.statusCommand(), p.reconcileCommand(), p.resyncCommand(), p.targetCommand(), p.demoCommand(),
+		p.runCommand(), p.checkCommand(), p.statusCommand(), p.reconcileCommand(), p.resyncCommand(), p.sourceCommand(), p.targetCommand(),
+		p.demoCommand(),
 		p.healthCommand(), p.versionCommand(),
 	}
 }

@@ -20,6 +20,16 @@ const upstreamNone = -1
 
 // runReader is one life of the reader.
 func (w *work) runReader(ctx context.Context, status *service.Status) error {
+	guard := w.meters.guarding(func() *reader.Guard {
+		return reader.NewGuard(reader.GuardConfig{
+			URL: string(w.spec.Source.Postgres), App: w.spec.Name.ApplicationName("guard"), Slot: w.spec.Name.Slot(), Protect: w.spec.Protect,
+		}, w.log.With("service", "reader"), w.registerer)
+	})
+	// Beside all of it: Kafka may be what the first step waits for.
+	return guard.While(ctx, func(ctx context.Context) error { return w.readOn(ctx, status) })
+}
+
+func (w *work) readOn(ctx context.Context, status *service.Status) error {
 	p, err := w.prepared(ctx)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type meters struct {
 	mu       sync.Mutex
 	comparer *reconciler.Reconciler
 	follower *reader.Reader
+	guard    *reader.Guard
 	followed *plan // what the follower was made of
 }
 
@@ -51,6 +52,16 @@ func (m *meters) reader(p *plan, make func() *reader.Reader) *reader.Reader {
 		m.follower, m.followed = make(), p
 	}
 	return m.follower
+}
+
+// guarding makes the guard at the first call.
+func (m *meters) guarding(make func() *reader.Guard) *reader.Guard {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.guard == nil {
+		m.guard = make()
+	}
+	return m.guard
 }
 
 // reading is the reader of this process, nil where there is none yet.

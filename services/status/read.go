@@ -34,6 +34,13 @@ func readSource(ctx context.Context, c Config) (s Source, err error) {
 	}
 	s.Exists, s.Active, s.Confirmed = slot.Exists, slot.Active, LSN(slot.ConfirmedLSN)
 	s.Retained, s.WALStatus, s.SafeBytes = slot.RetainedBytes, slot.WALStatus, slot.SafeWALSize
+	s.Unconfirmed, s.XminAge, s.Inactive = slot.UnconfirmedBytes, slot.CatalogXminAge, slot.Inactive.Seconds()
+	s.Failover, s.Invalid, s.OnLimit = slot.Failover, slot.Invalidation, string(c.Spec.Protect.OnLimit)
+	if slot.Exists && slot.WALStatus != "lost" {
+		for _, over := range c.Spec.Protect.Crossed(slot.RetainedBytes, slot.CatalogXminAge, slot.Inactive) {
+			s.Crossed = append(s.Crossed, over.String())
+		}
+	}
 	return s, nil
 }
 

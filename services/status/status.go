@@ -42,6 +42,14 @@ type Source struct {
 	Retained  int64     `json:"retained_bytes"`
 	WALStatus string    `json:"wal_status"`
 	SafeBytes int64     `json:"safe_bytes"` // how much more log the slot may hold back; -1: no limit
+	// Unconfirmed is the log written since Confirmed, XminAge how many transactions old the catalog rows are that vacuum may not remove.
+	Unconfirmed int64    `json:"unconfirmed_bytes"`
+	XminAge     int64    `json:"catalog_xmin_age"`
+	Inactive    float64  `json:"inactive_seconds"` // told by PostgreSQL 17 and later
+	Failover    bool     `json:"failover"`         // the slot is kept on standbys too
+	Invalid     string   `json:"invalidation,omitempty"`
+	OnLimit     string   `json:"on_limit"`
+	Crossed     []string `json:"crossed"` // thresholds of protect, with figures
 }
 
 // Stage is how far one stage's output counts.

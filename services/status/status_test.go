@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -131,5 +132,25 @@ func TestFormats(t *testing.T) {
 	}
 	if status.Bar(1, 2) != "[##########..........]" || status.Bar(0, 0) != "[####################]" || status.Percent(3, 2) != 100 {
 		t.Error("bars")
+	}
+}
+
+// What threatens the slot is shown even where no reader runs to act on it.
+func TestASlotInDanger(t *testing.T) {
+	source := pgtest.Database(t)
+	s := spec(t, source, source)
+	s.Name = migration.Name("danger" + strings.ToLower(rand.Text()[:8]))
+	s.Protect = migration.Protect{MaxRetainedWAL: 1, OnLimit: migration.OnLimitDrop}
+	conn := pgtest.Connect(t, source)
+	pgtest.Exec(t, conn, `SELECT pg_create_logical_replication_slot('`+s.Name.Slot()+`', 'pgoutput')`, `CREATE TABLE a (id int)`)
+	r := status.Look(t.Context(), status.Config{Spec: s, Reason: "none"}, nil)
+	got := page(r)
+	for _, want := range []string{"nobody reads it", "OVER: the slot holds back", "protect.max_retained_wal is 1 bytes", "no reader runs, so protect.on_limit (drop) does nothing", "kept on standbys: no"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page does not say %q:\n%s", want, got)
+		}
+	}
+	if len(r.Source.Crossed) != 1 || r.Source.Unconfirmed <= 0 {
+		t.Errorf("%+v", r.Source)
 	}
 }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -53,14 +54,34 @@ func (p page) source(s Source) {
 		return
 	}
 	state := "nobody reads it"
-	if s.Active {
+	switch {
+	case s.Active:
 		state = "active"
+	case s.Inactive > 0:
+		state += " for " + Age(time.Duration(s.Inactive*float64(time.Second)))
 	}
 	safe := "no limit"
 	if s.SafeBytes >= 0 {
 		safe = Size(s.SafeBytes) + " until it is lost"
 	}
 	p.line("  slot %s: %s, confirmed %s, holds back %s of log (%s, %s)", s.Slot, state, s.Confirmed, Size(s.Retained), s.WALStatus, safe)
+	p.line("  %s not confirmed, catalog rows of %d transactions held for it, kept on standbys: %s", Size(s.Unconfirmed), s.XminAge, yes(s.Failover))
+	if s.WALStatus == "lost" {
+		p.line("  LOST (%s): changes since then cannot be streamed; read all tables again: segue run reader --new-history", cmp.Or(s.Invalid, "max_slot_wal_keep_size"))
+	}
+	for _, c := range s.Crossed {
+		p.line("  OVER: %s", c)
+	}
+	if len(s.Crossed) > 0 && !s.Active {
+		p.line("  no reader runs, so protect.on_limit (%s) does nothing: start it, or give the slot up with segue source finish", s.OnLimit)
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 func (p page) stages(r Report) {
