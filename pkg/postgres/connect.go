@@ -103,6 +103,7 @@ func prepare(cfg *pgconn.Config, app string) error {
 	}
 	cfg.DialFunc = dialer.DialContext
 	primaryOf(cfg)
+	cfg.AfterConnect = ownSession
 	return nil
 }
 

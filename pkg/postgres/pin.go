@@ -22,6 +22,9 @@ func pinned() map[string]string {
 		"client_encoding":                     "UTF8",
 		"xmloption":                           "content",
 		"array_nulls":                         "on",
+		"quote_all_identifiers":               "off", // in the names of types, and in values of regclass and its kind
+		"standard_conforming_strings":         "on",
+		"transform_null_equals":               "off",
 		"search_path":                         "",
 		"row_security":                        "off", // PostgreSQL then refuses instead of filtering
 		"statement_timeout":                   "0",
