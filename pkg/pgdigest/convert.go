@@ -72,7 +72,7 @@ func NewConverter(indices []int, columns []*table.Column) *Converter {
 			continue
 		}
 		n := len(names)
-		cast := fmt.Sprintf("a%d::%s", n, conv.column.Base)
+		cast := conv.column.Cast(fmt.Sprintf("a%d", n))
 		if !hasLength(conv.column.Base) {
 			cast += "::" + conv.column.Type
 		}

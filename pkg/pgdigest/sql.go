@@ -147,7 +147,7 @@ func ByKey(t *table.Table, by []int, keys [][]*string) Place {
 		column := &t.Columns[o]
 		columns[i] = "t." + table.Quote(column.Name)
 		names[i] = fmt.Sprintf("k%d", i)
-		casts[i] = fmt.Sprintf("w.k%d::%s", i, column.Base)
+		casts[i] = column.Cast(fmt.Sprintf("w.k%d", i))
 		params[i] = fmt.Sprintf("$%d::text[]", i+1)
 		values := make([]*string, len(keys))
 		for j := range keys {

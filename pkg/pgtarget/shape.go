@@ -148,7 +148,7 @@ func unnest(n int) string {
 }
 
 func (t *target) value(param, place int) string {
-	return fmt.Sprintf("u.p%d::%s", param, t.column(place).Base)
+	return t.column(place).Cast(fmt.Sprintf("u.p%d", param))
 }
 
 // match compares the key with the parameters from first on.
@@ -228,7 +228,7 @@ func (t *target) moveSQL(cols []int) string {
 		names = append(names, table.Quote(c.Name))
 		kept = append(kept, "t."+table.Quote(c.Name)+fmt.Sprintf(" AS c%d", i))
 		if p, ok := param[i]; ok {
-			values = append(values, fmt.Sprintf("d.p%d::%s", p, c.Base))
+			values = append(values, c.Cast(fmt.Sprintf("d.p%d", p)))
 		} else {
 			values = append(values, fmt.Sprintf("d.c%d", i))
 		}

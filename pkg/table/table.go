@@ -30,6 +30,15 @@ type Column struct {
 	Generated, AlwaysIdentity bool
 }
 
+// Cast is the SQL that reads the column's type from a text expression as the type's own input does. For regclass a cast from text is
+// another function than its input, one that takes neither - nor an OID; from bpchar it is the input.
+func (c *Column) Cast(text string) string {
+	if c.Base == "regclass" {
+		return text + "::pg_catalog.bpchar::" + c.Base
+	}
+	return text + "::" + c.Base
+}
+
 // Table is one table's shape. It is never changed after it was built: a new shape is a new Table.
 type Table struct {
 	OID     uint32
