@@ -75,6 +75,9 @@ func TestRealDebeziumSink(t *testing.T) {
 		}
 	}
 	s.Applied(t, calm)
+	if r := s.Command(t, calm, "reconcile", "--wait", "--timeout", "1m"); r.Code != 0 {
+		t.Errorf("reconcile: %s", r)
+	}
 	tables := []string{"people", "items", "large", "emptied", "toasted", "moved"}
 	for _, table := range tables {
 		if d := stacktest.Diff(texts(t, legacy, "SELECT t::text FROM "+table+" t"), texts(t, target, "SELECT t::text FROM "+table+" t")); d != "" {

@@ -141,6 +141,12 @@ func TestWhatCannotBeReachedIsSaid(t *testing.T) {
 	wants(t, found, check.Error, "kafka", "refused", "SEGUE_KAFKA_BROKERS")
 	wants(t, found, check.Error, "registry", "refused", "SEGUE_REGISTRY_URL")
 	wants(t, found, check.Warning, "redis", "refused", "SEGUE_REDIS_URL")
+	s.Kafka.Wire = migration.WireJSON
+	for _, f := range check.Run(t.Context(), check.Config{Spec: s, Kafka: &kafka.Config{Brokers: []string{"127.0.0.1:1"}}}) {
+		if f.Object == "registry" {
+			t.Errorf("a registry is missed that kafka.wire: json does not need: %s", f.Text)
+		}
+	}
 	if strings.Contains(list(found), "hunter2") {
 		t.Errorf("shows a password:\n%s", list(found))
 	}
