@@ -123,6 +123,10 @@ func (r *rig) tx(w *kafka.Writer, lsn uint64, n int, must bool) error {
 	return w.Cut(r.ctx(), frontier.Cut{At: at(lsn, uint64(n)), Boundary: true, Confirm: lsn}, must)
 }
 
+func boundary(lsn, seq uint64) frontier.Cut {
+	return frontier.Cut{At: at(lsn, seq), Boundary: true, Confirm: lsn}
+}
+
 func (r *rig) mustTx(w *kafka.Writer, lsn uint64, n int) {
 	r.t.Helper()
 	if err := r.tx(w, lsn, n, true); err != nil {

@@ -94,6 +94,25 @@ func readStages(ctx context.Context, c Config) (s Stages, err error) {
 	return s, nil
 }
 
+// readServices asks the consumer groups in which the processes of a service take turns.
+func readServices(ctx context.Context, c Config) (s Services, err error) {
+	if c.Kafka == nil {
+		return s, nil // the stages say why
+	}
+	names := []string{"reader", "transformer", "deduplicator", "applier"}
+	groups := make(map[string]string, len(names))
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = c.Spec.Name.Group(name)
+		groups[list[i]] = name
+	}
+	seats, err := kafka.Seats(ctx, *c.Kafka, list...)
+	for _, seat := range seats {
+		s.List = append(s.List, Service{Name: groups[seat.Group], Working: seat.Working, Standing: seat.Standing})
+	}
+	return s, err
+}
+
 func stage(name string, standing kafka.Standing) Stage {
 	st := standing.State
 	s := Stage{Name: name, Position: st.At, At: st.At.String(), Offset: st.Offset, Committed: micros(st.Committed)}

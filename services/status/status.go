@@ -101,6 +101,19 @@ type Lag struct {
 	Seconds float64 `json:"seconds"` // from the newest source commit that the reader has seen to the newest applied one
 }
 
+// Service is who runs one service.
+type Service struct {
+	Name     string   `json:"name"`
+	Working  string   `json:"working"`  // empty: nobody, for the moment
+	Standing []string `json:"standing"` // who stands by
+}
+
+// Services are the services of which processes run, where those meet in Kafka.
+type Services struct {
+	Part
+	List []Service `json:"list"`
+}
+
 // Report is one look at everything.
 type Report struct {
 	Migration string    `json:"migration"`
@@ -108,6 +121,7 @@ type Report struct {
 	Source    Source    `json:"source"`
 	Stages    Stages    `json:"stages"`
 	Target    Target    `json:"target"`
+	Services  Services  `json:"services"`
 	Lag       Lag       `json:"lag"`
 }
 
@@ -125,6 +139,7 @@ func Look(ctx context.Context, c Config, last *Report) Report {
 	wg.Go(func() { keep(&r.Source, ask(ctx, c, readSource)) })
 	wg.Go(func() { keep(&r.Stages, ask(ctx, c, readStages)) })
 	wg.Go(func() { keep(&r.Target, ask(ctx, c, readTarget)) })
+	wg.Go(func() { keep(&r.Services, ask(ctx, c, readServices)) })
 	wg.Wait()
 	r.Lag = lag(r)
 	return r

@@ -87,11 +87,21 @@ func TestLookAtParts(t *testing.T) {
 	}
 	writeReader(t, s, k, frontiers, change.Position{Epoch: 1, LSN: 0x16B3748})
 
+	seat, err := kafka.OpenSeat(kafka.SeatConfig{Kafka: k, Group: s.Name.Group("reader"), Topic: s.Name.FrontierTopic("reader"), Instance: "one", Owner: "reader@one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { seat.Close(context.Background()) }()
+	if _, _, err := seat.Take(t.Context(), func(kafka.Standby) {}); err != nil {
+		t.Fatal(err)
+	}
+
 	c := status.Config{Spec: s, Kafka: &k, Codec: codec}
 	r := status.Look(t.Context(), c, nil)
 	for _, want := range []string{
 		"slot segue_shown is not there yet", "reader        1:0/16B3748#0", "nothing applied yet",
 		"load     0 of 1 tables complete", "public.a", "[########............]  40 %",
+		"reader        working reader@one",
 	} {
 		if !strings.Contains(page(r), want) {
 			t.Errorf("no %q in\n%s", want, page(r))

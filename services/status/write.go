@@ -16,7 +16,28 @@ func Write(w io.Writer, r Report) {
 	p.stages(r)
 	p.target(r.Target)
 	p.lag(r.Lag)
+	p.services(r.Services)
 	p.loads(r.Stages.Loads)
+}
+
+// services says who works and who stands by, where several processes may.
+func (p page) services(s Services) {
+	if s.Error == "" && len(s.List) == 0 {
+		return // everything in one process, or nothing runs
+	}
+	if !p.head("services", s.Part) {
+		return
+	}
+	for _, one := range s.List {
+		working := one.Working
+		if working == "" {
+			working = "nobody yet"
+		}
+		p.line("  %-13s working %s", one.Name, working)
+		for _, other := range one.Standing {
+			p.line("  %-13s standby %s", "", other)
+		}
+	}
 }
 
 type page struct {
