@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/pkg/fault"
 	"segue/pkg/kafka"
@@ -112,13 +110,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func shortSessions() kfake.Opt {
-	return kfake.BrokerConfigs(map[string]string{"group.min.session.timeout.ms": "100"})
-}
-
 // One works, the others stand by and know who works; the seat stays where it is when others come and go.
 func TestSeatOneWorksAndOthersStandBy(t *testing.T) {
-	c := kafkatest.Fake(t, shortSessions())
+	c := kafkatest.Fake(t, kafkatest.ShortSessions())
 	a := sit(t, seatConfig(c, "b-first"))
 	eventually(t, "the first one works", a.works)
 	b, d := sit(t, seatConfig(c, "a-second")), sit(t, seatConfig(c, "c-third"))
@@ -147,14 +141,14 @@ func TestSeatOneWorksAndOthersStandBy(t *testing.T) {
 
 // A process that dies leaves its seat when its session ends; one that comes back under its name takes it at once.
 func TestSeatOfTheDead(t *testing.T) {
-	c := kafkatest.Fake(t, shortSessions())
+	c := kafkatest.Fake(t, kafkatest.ShortSessions())
 	cfg := seatConfig(c, "a")
 	cfg.Session = 400 * time.Millisecond
 	a := sit(t, cfg)
 	eventually(t, "the first one works", a.works)
 	b := sit(t, cfg2(cfg, "b"))
 	eventually(t, "the second one stands by", func() bool { return b.hears().Owner == "applier@a" })
-	quiet := silence(c, "a")
+	quiet := c.SilenceMember("a")
 	eventually(t, "the second one takes over", b.works)
 
 	// The silent one wakes up and sees that it was displaced.
@@ -166,7 +160,7 @@ func TestSeatOfTheDead(t *testing.T) {
 }
 
 func TestSeatComesBackAtOnceUnderItsName(t *testing.T) {
-	c := kafkatest.Fake(t, shortSessions())
+	c := kafkatest.Fake(t, kafkatest.ShortSessions())
 	cfg := seatConfig(c, "a")
 	cfg.Session = 30 * time.Second
 	first := sit(t, cfg)
@@ -197,12 +191,12 @@ func TestSeatTakesTheSessionThatTheBrokerAllows(t *testing.T) {
 
 // Who works goes on while the group cannot be asked, and begins nothing new before it could be asked.
 func TestSeatWithoutItsCoordinator(t *testing.T) {
-	c := kafkatest.Fake(t, shortSessions())
+	c := kafkatest.Fake(t, kafkatest.ShortSessions())
 	cfg := seatConfig(c, "a")
 	cfg.Session = 300 * time.Millisecond
 	a := sit(t, cfg)
 	eventually(t, "it works", a.works)
-	quiet := silence(c, "a")
+	quiet := c.SilenceMember("a")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if ours, err := a.seat.Confirm(ctx); ours || !errors.Is(err, context.DeadlineExceeded) {
@@ -218,25 +212,6 @@ func TestSeatWithoutItsCoordinator(t *testing.T) {
 	if n := a.begun(); n != 1 || !a.works() {
 		t.Errorf("it began %d times", n)
 	}
-}
-
-// silence keeps a member's requests from the group.
-func silence(c *kafkatest.Cluster, instance string) *kfake.FaultHandle {
-	return c.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup}, Err: kerr.CoordinatorNotAvailable, Count: -1,
-		When: func(r kmsg.Request) bool {
-			var id *string
-			switch r := r.(type) {
-			case *kmsg.HeartbeatRequest:
-				id = r.InstanceID
-			case *kmsg.JoinGroupRequest:
-				id = r.InstanceID
-			case *kmsg.SyncGroupRequest:
-				id = r.InstanceID
-			}
-			return id != nil && *id == instance
-		},
-	})
 }
 
 func cfg2(cfg kafka.SeatConfig, instance string) kafka.SeatConfig {

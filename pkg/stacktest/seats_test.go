@@ -71,6 +71,12 @@ func TestRealZombies(t *testing.T) {
 	for round := range rounds(t) {
 		var took sync.Map
 		var wg sync.WaitGroup
+		wg.Go(func() { // a transaction of several frontiers: some of them stop in the middle of it
+			<-time.After(time.Duration(rand.IntN(1000)) * time.Millisecond)
+			if err := s.Execute(t.Context(), "UPDATE public.order_lines SET quantity = quantity + 1"); err != nil {
+				t.Error(err)
+			}
+		})
 		for _, p := range pairs {
 			wg.Go(func() {
 				<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond) // the moment is random, that is the point
@@ -84,6 +90,7 @@ func TestRealZombies(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+		s.Says(t, pairs[0].standing, "took the slot from the former reader", patience)
 		s.Passed(t, s.Marker(t), calm, func(p stacktest.Progress) bool { return p.Passed })
 		for _, i := range rand.Perm(len(pairs)) {
 			s.Thaw(t, pairs[i].working)
@@ -103,6 +110,59 @@ func TestRealZombies(t *testing.T) {
 		})
 	}
 	ended(t, s, stop)
+}
+
+// P4: an applier is stopped with a transaction open on the target. The next one ends it there, and the zombie's commit fails.
+func TestRealZombieInsideATransaction(t *testing.T) {
+	s := shop(t, stacktest.Fused, 5_000)
+	s.Start(t, "reader", "applier")
+	s.Applied(t, calm)
+	s.Start(t, "applier#2")
+	s.Becomes(t, "applier#2", "standby", patience)
+	conn, other := stacktest.Connect(t, s.Target), stacktest.Connect(t, s.Target)
+	lock, err := other.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.Exec(t.Context(), "LOCK TABLE crm.customer IN SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Execute(t.Context(), "UPDATE public.customers SET country = 'NZ' WHERE id % 7 = 0; UPDATE public.notes SET author = 'zombie'"); err != nil {
+		t.Fatal(err)
+	}
+	open := func() (pid int32) { // the backend whose transaction waits for the lock
+		err := conn.QueryRow(t.Context(), `SELECT coalesce(max(pid), 0) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+			AND xact_start IS NOT NULL AND application_name LIKE 'segue%applier'`).Scan(&pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	var stuck int32
+	for deadline := time.Now().Add(calm); stuck == 0; stuck = open() {
+		if err := s.Running(); err != nil || time.Now().After(deadline) {
+			t.Fatalf("no transaction waits for the lock: %v", err)
+		}
+	}
+	s.Freeze(t, "applier")
+	if still := open(); still != stuck {
+		t.Fatalf("its transaction is over: backend %d, now %d", stuck, still)
+	}
+	s.Becomes(t, "applier#2", "ready", patience)
+	if now := open(); now == stuck {
+		t.Errorf("the zombie's backend %d still has its transaction open", now)
+	}
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Applied(t, calm)
+	before := s.Compare(t, shopPairs())
+	s.Thaw(t, "applier")
+	s.Becomes(t, "applier", "standby", patience)
+	s.Applied(t, calm)
+	if after := s.Compare(t, shopPairs()); after != before {
+		t.Errorf("%d rows, %d before the zombie came back", after, before)
+	}
 }
 
 // ended stops the traffic and holds both stores against each other.

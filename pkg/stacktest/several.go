@@ -31,6 +31,11 @@ func (s *Stack) signal(tb testing.TB, name string, signal syscall.Signal) {
 	}
 }
 
+// Execute runs statements on the source.
+func (s *Stack) Execute(ctx context.Context, statements ...string) error {
+	return execute(ctx, s.Legacy, statements...)
+}
+
 // State is what a process says of the service that it runs.
 type State struct {
 	Phase   string `json:"phase"`
