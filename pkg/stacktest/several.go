@@ -71,14 +71,18 @@ func (s *Stack) State(ctx context.Context, name string) (State, error) {
 	return State{}, nil
 }
 
-// Becomes waits until a process's service is in the phase, and says how it is.
+// Becomes waits until a process's service is in the phase, and says how it is. Others may start and end meanwhile.
 func (s *Stack) Becomes(tb testing.TB, name, phase string, within time.Duration) (last State) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), within)
 	defer cancel()
-	err := await(ctx, name+" to be "+phase, func() (bool, error) {
-		if err := s.Running(); err != nil {
-			return false, err
+	svc, err := s.service(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	err = await(ctx, name+" to be "+phase, func() (bool, error) {
+		if svc.process == nil || !svc.process.running() {
+			return false, fmt.Errorf("it has ended:\n%s", tail(svc.log, 20))
 		}
 		now, err := s.State(ctx, name)
 		if now.Phase != "" {
