@@ -17,7 +17,7 @@ func schemaError(s *pgsource.SchemaChange, at change.Position) error {
 		fmt.Errorf("schema of %s changed at %s: %s; stopped before the first row that has it, no data is at risk",
 			s.Name(), at, strings.Join(s.Differences, "; ")),
 		"change the target table and the mapping of "+s.Name().String()+" in segue.yaml to match, then run again; "+
-			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so compare the table afterwards (segue reconcile --table "+s.Name().String()+")")
+			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so read the table again afterwards (segue resync --table "+shell(s.Name())+")")
 }
 
 // shapeBehind says that the log still has rows of a shape that the table had before this life began: it was changed while nobody read.
@@ -72,7 +72,7 @@ func lostTail(timeline int32, fork, confirmed uint64) error {
 	return fault.Fatal(
 		fmt.Errorf("the source was promoted to timeline %d at %s, but Kafka holds changes up to %s: the former primary committed them and the new one never got them; data is at risk, the target may hold rows that the source does not have",
 			timeline, pgsource.LSN(fork), pgsource.LSN(confirmed)),
-		"decide which is right; to follow the new primary read all tables again as a new history: segue run reader --new-history (or run all), then segue reconcile --wait names the rows that only the target has; "+
+		"decide which is right; to follow the new primary read all tables again as a new history: segue run reader --new-history (or run all), then remove the rows that only the target has: segue resync --table '*.*' --differences; "+
 			"to keep it from happening again set synchronized_standby_slots on the primary (PostgreSQL 17 and later)")
 }
 
@@ -113,7 +113,7 @@ func unpublished(publication string, tables []table.Name) error {
 func partitionGone(root, leaf table.Name, what string) error {
 	return fault.Fatal(
 		fmt.Errorf("partition %s of %s was %s: PostgreSQL's log does not tell of its rows, the target may keep rows that the source lost", leaf, root, what),
-		"run again to go on (a partition with a new file is read again), then compare and repair: segue reconcile "+root.String())
+		"run again to go on (a partition with a new file is read again), then remove what the target has too many: segue resync --table "+shell(root))
 }
 
 // unusable collects what keeps tables from being followed.

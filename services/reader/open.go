@@ -187,7 +187,8 @@ func (o *opening) claim(ctx context.Context) (err error) {
 	if err == nil || !o.cfg.NewHistory {
 		return err
 	}
-	o.log.Warn("a new history begins: every table is read again", "reason", err.Error())
+	o.log.Warn("a new history begins: every table is read again", "reason", err.Error(),
+		"behind", "rows that the source lost meanwhile stay on the target until: segue resync --table '*.*' --differences")
 	o.epoch++
 	o.voided = voided(&o.resumed)
 	o.resumed.Loads, o.resumed.Loaded, o.resumed.At = nil, false, change.Position{}

@@ -43,8 +43,8 @@ func (p *parts) tellGone(heaps []chunk.Heap) {
 		i := slices.IndexFunc(heaps, func(h chunk.Heap) bool { return h.Leaf == l.Leaf && h.Table.Name == l.Table })
 		root := slices.ContainsFunc(p.tables, func(t *table.Table) bool { return t.Name == l.Table && t.Partitioned })
 		if root && len(l.Done) > 0 && (i < 0 || heaps[i].Filenode != l.Filenode) {
-			p.log.Warn("a partition is gone or was rewritten since it was read: the target may keep rows that the source lost, compare the table (segue reconcile)",
-				"partition", l.Leaf.String(), "table", l.Table.String())
+			p.log.Warn("a partition is gone or was rewritten since it was read: the target may keep rows that the source lost",
+				"partition", l.Leaf.String(), "table", l.Table.String(), "go_on", "segue resync --table "+shell(l.Table))
 		}
 	}
 }

@@ -151,3 +151,11 @@ func refused(err error) bool {
 	code := postgres.SQLState(err)
 	return strings.HasPrefix(code, "42") || strings.HasPrefix(code, "0A") || strings.HasPrefix(code, "54") || code == "25006"
 }
+
+// shell is a table's name as an argument of a command.
+func shell(n table.Name) string {
+	if s := n.String(); strings.ContainsAny(s, "\"'$`\\ *?!&|;<>()[]{}#~\t\n") {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return n.String()
+}

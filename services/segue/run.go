@@ -76,7 +76,7 @@ Redis, with their data in the data directory.`,
 			example: "  segue run " + r.name + " -c segue.yaml",
 			flags: func(cmd *cobra.Command) {
 				if r.name == stageReader || r.name == "all" {
-					cmd.Flags().BoolVar(&newHistory, "new-history", false, "go on with a slot that does not continue what Kafka holds: every table is read again")
+					cmd.Flags().BoolVar(&newHistory, "new-history", false, "go on with a slot that does not continue what Kafka holds: every table is read again; then run segue resync --table '*.*' --differences")
 				}
 				if r.name == "applier" || r.name == "all" {
 					cmd.Flags().BoolVar(&accept, "accept-mapping", false, "take a changed mapping from here on: rows that are on the target already stay as they are")
