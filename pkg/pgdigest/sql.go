@@ -142,12 +142,11 @@ func Blocks(heap table.Name, first, last uint32) Place {
 // ByKey is the rows whose columns by (ordinals) have the values of one of the keys. Keys may be doubled: a row is found once.
 func ByKey(t *table.Table, by []int, keys [][]*string) Place {
 	p := Place{}
-	columns, names, casts, params := make([]string, len(by)), make([]string, len(by)), make([]string, len(by)), make([]string, len(by))
+	names, params, match := make([]string, len(by)), make([]string, len(by)), make([]string, len(by))
 	for i, o := range by {
 		column := &t.Columns[o]
-		columns[i] = "t." + table.Quote(column.Name)
 		names[i] = fmt.Sprintf("k%d", i)
-		casts[i] = column.Cast(fmt.Sprintf("w.k%d", i))
+		match[i] = "t." + table.Quote(column.Name) + " " + t.Equal(o) + " " + column.Cast(fmt.Sprintf("w.k%d", i))
 		params[i] = fmt.Sprintf("$%d::text[]", i+1)
 		values := make([]*string, len(keys))
 		for j := range keys {
@@ -155,7 +154,7 @@ func ByKey(t *table.Table, by []int, keys [][]*string) Place {
 		}
 		p.args = append(p.args, values)
 	}
-	p.from = everything(t) + " WHERE (" + strings.Join(columns, ", ") + ") IN (SELECT " + strings.Join(casts, ", ") +
-		" FROM unnest(" + strings.Join(params, ", ") + ") AS w(" + strings.Join(names, ", ") + "))"
+	p.from = everything(t) + " WHERE EXISTS (SELECT FROM unnest(" + strings.Join(params, ", ") + ") AS w(" + strings.Join(names, ", ") +
+		") WHERE " + strings.Join(match, " AND ") + ")"
 	return p
 }

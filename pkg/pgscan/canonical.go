@@ -20,10 +20,10 @@ func Canonical(ctx context.Context, conn *pgx.Conn, t *table.Table, keys []chang
 	var args []any
 	for i, k := range t.Key {
 		column := &t.Columns[k]
-		mine, theirs := fmt.Sprintf("k.k%d::%s", i, column.Base), "t."+table.Quote(column.Name)
+		mine, theirs := column.Cast(fmt.Sprintf("k.k%d", i)), "t."+table.Quote(column.Name)
 		lists = append(lists, fmt.Sprintf("pg_catalog.unnest($%d::pg_catalog.text[])", i+1))
 		names = append(names, fmt.Sprintf("k%d", i))
-		on = append(on, theirs+" = "+mine)
+		on = append(on, theirs+" "+t.Equal(k)+" "+mine)
 		texts = append(texts, fmt.Sprintf("CASE WHEN %s IS NULL THEN pg_catalog.concat(%s) ELSE pg_catalog.concat(%s) END", theirs, mine, theirs))
 		values := make([]*string, len(keys))
 		for j := range keys {

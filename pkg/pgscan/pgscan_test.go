@@ -222,6 +222,32 @@ func TestChildrenAreNotTheParents(t *testing.T) {
 	}
 }
 
+// A key is found by the equality of its own index: citext takes abc and ABC for one key, although PostgreSQL, with an empty search_path, would
+// compare them as text and find nothing, and for ltree would know no equality at all.
+func TestKeysAreFoundByTheirIndexsEquality(t *testing.T) {
+	f := open(t)
+	for _, c := range []struct{ extension, stored, asked string }{{"citext", "ABC", "abc"}, {"ltree", "Top.x", "Top.x"}} {
+		var there bool
+		if err := f.conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = $1)`, c.extension).Scan(&there); err != nil {
+			t.Fatal(err)
+		}
+		if !there {
+			t.Logf("NOT TESTED: %s, which is not installed with this server", c.extension)
+			continue
+		}
+		pgtest.Exec(t, f.conn, `CREATE EXTENSION `+c.extension, `CREATE TABLE public.of_`+c.extension+` (k `+c.extension+` PRIMARY KEY)`,
+			`INSERT INTO public.of_`+c.extension+` VALUES ('`+c.stored+`')`)
+		shape := f.shape("of_" + c.extension)
+		asked := []change.Row{{change.String(c.asked)}}
+		if got, err := f.scan.ReadKeys(t.Context(), shape, asked, 0); err != nil || !slices.Equal(show(got.Rows), []string{c.stored}) {
+			t.Errorf("%s: %q, %v", c.extension, show(got.Rows), err)
+		}
+		if got, err := pgscan.Canonical(t.Context(), f.conn, shape, asked); err != nil || !slices.Equal(show(got), []string{c.stored}) {
+			t.Errorf("%s: canonical %q, %v", c.extension, show(got), err)
+		}
+	}
+}
+
 func TestReadKeys(t *testing.T) {
 	f := open(t, `CREATE DOMAIN public.code AS varchar(20)`,
 		`CREATE TABLE public.k (n numeric(8,2), c public.code, v text, PRIMARY KEY (c, n))`,

@@ -50,7 +50,7 @@ func keysSQL(t *table.Table) ([]int, string) {
 	for i, k := range t.Key {
 		lists = append(lists, fmt.Sprintf("$%d::pg_catalog.text[]", i+1))
 		names = append(names, fmt.Sprintf("k%d", i))
-		on = append(on, fmt.Sprintf("t.%s = %s", table.Quote(t.Columns[k].Name), t.Columns[k].Cast(fmt.Sprintf("k.k%d", i))))
+		on = append(on, fmt.Sprintf("t.%s %s %s", table.Quote(t.Columns[k].Name), t.Equal(k), t.Columns[k].Cast(fmt.Sprintf("k.k%d", i))))
 	}
 	from := "ONLY " + t.Name.SQL()
 	if t.Partitioned {

@@ -79,14 +79,15 @@ func readTables(ctx context.Context, q Querier, names []table.Name, keySQL strin
 		var oid *uint32
 		var kind, identity *string
 		var key []int16
-		if err := rows.Scan(&oid, &kind, &identity, &key); err != nil {
+		var equals []string
+		if err := rows.Scan(&oid, &kind, &identity, &key, &equals); err != nil {
 			return nil, nil, stepError("read tables from the catalog", err)
 		}
 		name := names[len(out)]
 		if err := usable(name, kind); err != nil {
 			return nil, nil, err
 		}
-		t := &table.Table{OID: *oid, Name: name, Identity: table.Identity((*identity)[0]), Partitioned: *kind == "p"}
+		t := &table.Table{OID: *oid, Name: name, Identity: table.Identity((*identity)[0]), Partitioned: *kind == "p", Equals: equals}
 		byOID[t.OID] = &shape{table: t, keyAttnums: key}
 		out = append(out, t)
 	}

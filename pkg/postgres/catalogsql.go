@@ -11,7 +11,7 @@ ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`
 
 // tablesSQL gives one row per asked name, in their order, with NULLs for a table that does not exist.
 const tablesSQL = `
-SELECT c.oid, c.relkind::text, c.relreplident::text, k.attnums
+SELECT c.oid, c.relkind::text, c.relreplident::text, k.attnums, k.equals
 FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) WITH ORDINALITY AS want (nsp, rel, ord)
 LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = want.nsp
 LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = want.rel
@@ -22,7 +22,14 @@ ORDER BY want.ord`
 const keyColumnsSQL = `
 	SELECT (SELECT pg_catalog.array_agg(a.attnum ORDER BY a.place)
 	        FROM pg_catalog.unnest(i.indkey) WITH ORDINALITY AS a (attnum, place)
-	        WHERE a.place <= i.indnkeyatts) AS attnums
+	        WHERE a.place <= i.indnkeyatts) AS attnums,
+	       (SELECT pg_catalog.array_agg('OPERATOR(' || pg_catalog.quote_ident(n.nspname) || '.' || o.oprname || ')' ORDER BY x.place)
+	        FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) AS x (place)
+	        JOIN pg_catalog.pg_opclass p ON p.oid = i.indclass[x.place]
+	        JOIN pg_catalog.pg_amop m ON m.amopfamily = p.opcfamily AND m.amopstrategy = 3
+	             AND m.amoplefttype = p.opcintype AND m.amoprighttype = p.opcintype
+	        JOIN pg_catalog.pg_operator o ON o.oid = m.amopopr
+	        JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace) AS equals
 	FROM pg_catalog.pg_index i
 	WHERE i.indrelid = c.oid AND i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL
 	  AND 0 <> ALL (i.indkey::smallint[])`

@@ -47,7 +47,10 @@ type Table struct {
 	// Key holds the ordinals in Columns of the columns that identify a row: of the replica identity on a source (with
 	// identity full: of the primary key), of the primary key or the first non-deferrable unique index on a target.
 	// Empty: no key.
-	Key      []int
+	Key []int
+	// Equals holds, for each column of the key, the operator of its unique index: by name PostgreSQL would find another where the
+	// type is an extension's, because segue's sessions have an empty search_path. Not read from a catalog: nothing.
+	Equals   []string
 	Identity Identity
 	// Partitioned says that the table is a partitioned parent, which holds no rows itself.
 	Partitioned bool
@@ -61,6 +64,16 @@ func (t *Table) Column(name string) int {
 		}
 	}
 	return -1
+}
+
+// Equal is the operator that compares column i by the equality of the key's index, where it belongs to the key.
+func (t *Table) Equal(i int) string {
+	for place, k := range t.Key {
+		if k == i && place < len(t.Equals) {
+			return t.Equals[place]
+		}
+	}
+	return "="
 }
 
 // IsKey says whether column i belongs to the key.
