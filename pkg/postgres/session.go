@@ -12,15 +12,12 @@ import (
 
 // session is what a connection's session has from the start, whatever is set on its role or database, so that what runs outside a
 // pinned transaction (the catalog's reads, and the source's log sender) depends on nothing either. The path stays as it is: which
-// tables a statement names is not for a connection to decide.
+// tables a statement names is not for a connection to decide. Read-only by default stays too: a target that has it is waited for.
 func session() map[string]string {
 	s := pinned()
 	delete(s, "search_path")
 	delete(s, "row_security")
 	maps.Copy(s, map[string]string{
-		// Read-only by default is how people keep writers off a store that is being left. It is no refusal: segue writes what it
-		// was asked to write.
-		"default_transaction_read_only":  "off",
 		"default_transaction_isolation":  "read committed",
 		"default_transaction_deferrable": "off",
 		"idle_session_timeout":           "0",

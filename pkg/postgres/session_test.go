@@ -18,13 +18,13 @@ func TestSessionsDoNotDependOnRoleOrDatabase(t *testing.T) {
 	hostile := map[string]string{
 		"datestyle": "German", "intervalstyle": "iso_8601", "timezone": "Asia/Kathmandu", "bytea_output": "escape", "extra_float_digits": "-15", "xmloption": "document",
 		"array_nulls": "off", "client_encoding": "LATIN1", "quote_all_identifiers": "on", "standard_conforming_strings": "off", "transform_null_equals": "on",
-		"default_transaction_read_only": "on", "default_transaction_isolation": "serializable", "default_transaction_deferrable": "on", "statement_timeout": "5s",
+		"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on", "statement_timeout": "5s",
 		"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "idle_session_timeout": "60s", "transaction_timeout": "5s",
 	}
 	want := map[string]string{
 		"datestyle": "ISO, MDY", "intervalstyle": "postgres", "timezone": "UTC", "bytea_output": "hex", "extra_float_digits": "3", "xmloption": "content",
 		"array_nulls": "on", "client_encoding": "UTF8", "quote_all_identifiers": "off", "standard_conforming_strings": "on", "transform_null_equals": "off",
-		"default_transaction_read_only": "off", "default_transaction_isolation": "read committed", "default_transaction_deferrable": "off", "statement_timeout": "0",
+		"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off", "statement_timeout": "0",
 		"lock_timeout": "0", "idle_in_transaction_session_timeout": "0", "idle_session_timeout": "0", "transaction_timeout": "0",
 	}
 	for name, value := range hostile {
