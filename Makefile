@@ -3,10 +3,11 @@ SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+MINUTES ?= 15
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-core test-adapters test-pipeline test-real test-oldest test-readers lint bench compose-test needs clean
+.PHONY: help build demo test test-core test-adapters test-pipeline test-real test-oldest test-readers lint bench chaos compose-test needs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ lint: ## golangci-lint, with the arrows between the rooms
 
 bench: needs ## throughput and latency beside PostgreSQL's own tools (BENCH_ROWS, BENCH_SECONDS, BENCH_FORMS)
 	@$(GO) test -run '^$$' -bench 'Reader|Customers|Latency' -benchtime 1x -timeout 90m $(BENCH_FLAGS) ./pkg/stacktest
+
+chaos: needs ## everything at once for MINUTES (15): traffic, kills, SIGSTOP, cut networks, a load and resyncs
+	@SEGUE_CHAOS_MINUTES=$(MINUTES) $(GO) test -count=1 -run '^TestRealChaos$$' -timeout $$(($(MINUTES) + 20))m -v ./pkg/stacktest
 
 compose-test: ## docker compose up, traffic, kill a service, reconcile
 	@.ci/compose.sh

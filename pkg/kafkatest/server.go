@@ -20,6 +20,8 @@ type Config struct {
 	Dir     string        // holds data, settings and log; kept after Stop and Kill
 	Heap    string        // Java's -Xmx; "" means 512m
 	Timeout time.Duration // how long a start may take; 0 means a minute and a half
+	// Advertised is the address that the broker tells its clients, where it is not its own: a proxy's.
+	Advertised string
 }
 
 // Server is Apache Kafka in a process of its own: one node, KRaft, plain text on 127.0.0.1.
@@ -55,7 +57,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("start Kafka: %w", err)
 	}
 	s := &Server{cfg: cfg, java: java, jars: jars, addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
-	if err := writeSettings(cfg.Dir, ports[0], ports[1]); err != nil {
+	if err := writeSettings(cfg.Dir, orDefault(cfg.Advertised, s.addr), ports[0], ports[1]); err != nil {
 		return nil, fmt.Errorf("start Kafka: %w", err)
 	}
 	if err := s.format(ctx); err != nil {
@@ -208,4 +210,11 @@ func freePorts(ctx context.Context, n int) ([]int, error) {
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil
+}
+
+func orDefault(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
 }

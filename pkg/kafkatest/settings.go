@@ -11,7 +11,7 @@ const serverProperties = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:%[2]d
 listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d
+advertised.listeners=PLAINTEXT://%[4]s
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -41,12 +41,12 @@ rootLogger.level=warn
 rootLogger.appenderRef.console.ref=console
 `
 
-func writeSettings(dir string, port, controller int) error {
+func writeSettings(dir, advertised string, port, controller int) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	files := map[string]string{
-		"server.properties": fmt.Sprintf(serverProperties, port, controller, filepath.Join(dir, "data")),
+		"server.properties": fmt.Sprintf(serverProperties, port, controller, filepath.Join(dir, "data"), advertised),
 		"log4j2.properties": log4jProperties,
 	}
 	for name, text := range files {

@@ -45,6 +45,8 @@ type Config struct {
 	// Brokers and Registry are used instead of the process's shared ones, where they are set.
 	Brokers  []string
 	Registry string
+	// Through, where set, is the way of segue's own connections to a database: a proxy's URL for the database's.
+	Through func(url string) string
 }
 
 // Stack is one migration: two databases of its own, and the services between them.
@@ -81,7 +83,11 @@ func Open(tb testing.TB, cfg Config) *Stack {
 }
 
 func (s *Stack) environment(tb testing.TB) []string {
-	env := []string{"LEGACY_URL=" + s.Legacy, "TARGET_URL=" + s.Target, "SEGUE_CONFIG=" + s.dir + "/segue.yaml", "SEGUE_DATA_DIR=" + s.dir + "/data"}
+	through := s.cfg.Through
+	if through == nil {
+		through = func(url string) string { return url }
+	}
+	env := []string{"LEGACY_URL=" + through(s.Legacy), "TARGET_URL=" + through(s.Target), "SEGUE_CONFIG=" + s.dir + "/segue.yaml", "SEGUE_DATA_DIR=" + s.dir + "/data"}
 	if s.cfg.LogLevel != "" {
 		env = append(env, "SEGUE_LOG_LEVEL="+s.cfg.LogLevel)
 	}
