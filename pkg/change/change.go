@@ -50,6 +50,8 @@ type Change struct {
 	After Row
 	// Cascade and RestartIdentity belong to a truncate. All truncates of one commit with adjacent Seq were one statement.
 	Cascade, RestartIdentity bool
+	// Fault is nil, or why this is a stub: its rows hold the key's columns alone, and nothing else is known of what happened.
+	Fault *Fault
 }
 
 // Key is the row that holds the identifying values before the change: of the row to find. Truncates have none.

@@ -42,4 +42,8 @@ type Mapped struct {
 	// SourceKey identifies the source row (after the change; before it, for a delete), in the order of the source
 	// table's key: what the applier asks for when a partial update finds no row. Nil for truncates.
 	SourceKey Row
+	// OldKey is the source key before an update that changed it; else nil.
+	OldKey Row
+	// Fault is nil, or why there are no operations although something happened: the applier parks SourceKey and OldKey.
+	Fault *Fault
 }

@@ -12,7 +12,12 @@ type cursor struct {
 	b   []byte
 	at  int
 	err error
+	// other says that the record is of another schema than the codec's, which may lack the fields that came later.
+	other bool
 }
+
+// ends says that the record was written before the fields that follow were known.
+func (c *cursor) ends() bool { return c.other && c.err == nil && c.at == len(c.b) }
 
 func (c *cursor) fail(what string) {
 	if c.err == nil {

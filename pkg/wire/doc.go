@@ -48,7 +48,7 @@
 //	transaction  union null, schemas/transaction.avsc: id (txId:lsn), total_order; null for a row that a chunk read
 //	op           string: c, u, d, r (read), t (truncate)
 //	ts_ms, ts_us union null, long: when the record was made
-//	segue        schemas/segue.avsc: epoch, seq, absent_before, absent_after, texts, cascade, restart_identity
+//	segue        schemas/segue.avsc: epoch, seq, absent_before, absent_after, texts, cascade, restart_identity, stub
 //
 // The change's position is (segue.epoch, source.lsn, segue.seq). Value has a field per column, in the catalog's order, each a
 // union of null and the column's type:
@@ -69,6 +69,9 @@
 // text, except for those that texts lists: their text is what stands there. That is so for floats that PostgreSQL prints
 // with other digits than the shortest (1e23 is 9.999999999999999e+22 there; they are rare), and for what is not
 // of the column's type, if there ever were such a thing; so the codec loses nothing whatever it is given.
+//
+// A stub stands where a row is too large for its topic: its rows hold the key's columns, all others are listed as absent, and segue.stub
+// is not null. Who reads these topics with other tools must look there before taking absent fields for unchanged ones.
 //
 // The key is a record Key of the key's columns, in key order, typed as above and never null. The lane is murmur2 over the
 // key's body without the framing, the low 31 bits modulo the number of partitions: where Kafka's own clients would put a key
@@ -105,7 +108,7 @@
 // # Shaped and unique topics
 //
 // One schema for all tables, schemas/mapped.avsc: position, xid, committed, schema, table, op, ops (target's index, op, key, row,
-// cascade, restart_identity), want, source_key. A row is an array whose items are null, a string (PostgreSQL's text) or the enum
+// cascade, restart_identity), want, source_key, old_key, fault. A row is an array whose items are null, a string (PostgreSQL's text) or the enum
 // Absent, in the order of the target's columns; so a value is one byte for NULL, 0x04 0x00 for absent, else 0x02, length, text.
 // The key (schemas/mapped-key.avsc) is the source key, for people: the lane is the input's, whatever the key.
 //

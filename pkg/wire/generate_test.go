@@ -79,6 +79,16 @@ func drawChange(t *rapid.T, r *Raw) *change.Change {
 		Pos: position(t), Tx: transaction(t), Table: r.table, Op: rapid.SampledFrom(operations).Draw(t, "op"),
 		Before: drawRow(t, r.kinds), After: drawRow(t, r.kinds),
 		Cascade: rapid.Bool().Draw(t, "cascade"), RestartIdentity: rapid.Bool().Draw(t, "restart"),
+		Fault: drawFault(t, stubStage),
+	}
+}
+
+func drawFault(t *rapid.T, stage string) *change.Fault {
+	if rapid.IntRange(0, 3).Draw(t, "fault") > 0 {
+		return nil
+	}
+	return &change.Fault{
+		Stage: stage, Code: rapid.String().Draw(t, "code"), Text: rapid.String().Draw(t, "text"), Size: rapid.Int64().Draw(t, "size"),
 	}
 }
 
@@ -99,7 +109,7 @@ func drawMapped(t *rapid.T) *change.Mapped {
 	c := &change.Mapped{
 		Pos: position(t), Tx: transaction(t), Source: drawName(t),
 		SourceOp: rapid.SampledFrom(operations).Draw(t, "source op"),
-		Want:     drawValues(t), SourceKey: drawValues(t),
+		Want:     drawValues(t), SourceKey: drawValues(t), OldKey: drawValues(t), Fault: drawFault(t, "transformer"),
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "ops") {
 		c.Ops = append(c.Ops, change.RowOp{

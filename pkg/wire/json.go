@@ -245,7 +245,22 @@ func (r *RawJSON) appendSegue(b []byte, c *change.Change, before, after notes) [
 	}
 	b = strconv.AppendBool(append(b, `],"cascade":`...), c.Cascade)
 	b = strconv.AppendBool(append(b, `,"restart_identity":`...), c.RestartIdentity)
-	return append(b, '}')
+	return append(appendJSONStub(append(b, `,"stub":`...), c.Fault), '}')
+}
+
+// appendJSONStub adds why a change is a stub. Its texts are segue's own: one that JSON does not hold is left empty.
+func appendJSONStub(b []byte, f *change.Fault) []byte {
+	if f == nil {
+		return append(b, "null"...)
+	}
+	for _, m := range [][2]string{{`{"code":`, f.Code}, {`,"text":`, f.Text}} {
+		start := len(b) + len(m[0])
+		var ok bool
+		if b, ok = appendJSONString(append(b, m[0]...), []byte(m[1])); !ok {
+			b = append(b[:start], `""`...)
+		}
+	}
+	return append(strconv.AppendInt(append(b, `,"size":`...), f.Size, 10), '}')
 }
 
 func appendJSONAbsent(b []byte, row change.Row, n int) []byte {

@@ -75,7 +75,8 @@ func (r *RawJSON) judge(schema []byte) error {
 var (
 	envelopeMembers    = members("before", "after", "source", "transaction", "op", "ts_ms", "ts_us", "segue")
 	transactionMembers = members("id", "total_order", "data_collection_order")
-	segueMembers       = members("epoch", "seq", "absent_before", "absent_after", "texts", "cascade", "restart_identity")
+	segueMembers       = members("epoch", "seq", "absent_before", "absent_after", "texts", "cascade", "restart_identity", "stub")
+	stubMembers        = members("code", "text", "size")
 	textMembers        = members("row", "field", "text", "bytes")
 )
 
@@ -188,8 +189,28 @@ func decodeJSONSegue(c *jsonCursor, into *change.Change, notes *jsonNotes) {
 			into.Cascade = c.bool()
 		case 6:
 			into.RestartIdentity = c.bool()
+		case 7:
+			into.Fault = decodeJSONStub(c)
 		}
 	})
+}
+
+func decodeJSONStub(c *jsonCursor) *change.Fault {
+	if c.null() {
+		return nil
+	}
+	f := &change.Fault{Stage: stubStage}
+	c.object(stubMembers, func(i int) {
+		switch i {
+		case 0:
+			f.Code = string(c.string())
+		case 1:
+			f.Text = string(c.string())
+		case 2:
+			f.Size = c.integer(math.MinInt64, math.MaxInt64)
+		}
+	})
+	return f
 }
 
 func decodeJSONText(c *jsonCursor) jsonText {

@@ -77,7 +77,8 @@ func jsonSegueSchema() connectSchema {
 	return jsonRecord("segue", "segue.raw.Segue", false,
 		jsonField("int64", "epoch"), jsonField("int64", "seq"),
 		list("absent_before", ordinal), list("absent_after", ordinal), list("texts", text),
-		jsonField("boolean", "cascade"), jsonField("boolean", "restart_identity"))
+		jsonField("boolean", "cascade"), jsonField("boolean", "restart_identity"),
+		jsonRecord("stub", "segue.raw.Stub", true, jsonField("string", "code"), jsonField("string", "text"), jsonField("int64", "size")))
 }
 
 // jsonColumnSchema names PostgreSQL's type where the field's own does not say it.

@@ -331,7 +331,7 @@ func TestJSONIsStrict(t *testing.T) {
 		{"a text in no way", `"text":"NaN"`, `"text":null`},
 		{"a position out of range", `"epoch":1`, `"epoch":4294967296`},
 		{"a transaction out of range", `"txId":3`, `"txId":-1`},
-		{"a comma too many", `"restart_identity":false}`, `"restart_identity":false,}`},
+		{"a comma too many", `"stub":null}`, `"stub":null,}`},
 		{"a comma in a list", `"absent_after":[]`, `"absent_after":[,]`},
 		{"a list that does not end", `"absent_after":[]`, `"absent_after":[`},
 		{"a row that is a list", `"before":{`, `"before":[`},
@@ -341,7 +341,7 @@ func TestJSONIsStrict(t *testing.T) {
 		{"a schema that is none", `{"schema":{`, `{"schema":[],"x":{`},
 		{"no payload", `"payload":`, `"payloads":`},
 		{"something in front", `{"schema"`, `x{"schema"`},
-		{"something behind", `"restart_identity":false}}}`, `"restart_identity":false}}}}`},
+		{"something behind", `"stub":null}}}`, `"stub":null}}}}`},
 		{"a payload that is null", good[strings.Index(good, `"payload":`):], `"payload":null}`},
 		{"depth without end", `"before":{`, `"before":` + strings.Repeat("[", 100_000)},
 	} {

@@ -82,7 +82,23 @@ func (m *Mapped) AppendValue(dst []byte, c *change.Mapped) ([]byte, error) {
 		return dst[:start], fmt.Errorf("encode mapped %s %s: unknown operation", c.Source, c.Pos)
 	}
 	dst = appendOptional(dst, c.Want)
-	return appendOptional(dst, c.SourceKey), nil
+	dst = appendOptional(dst, c.SourceKey)
+	return appendFault(appendOptional(dst, c.OldKey), c.Fault), nil
+}
+
+func appendFault(b []byte, f *change.Fault) []byte {
+	if f == nil {
+		return append(b, branchNull)
+	}
+	b = appendBytes(append(b, branchValue), f.Stage)
+	return appendLong(appendBytes(appendBytes(b, f.Code), f.Text), f.Size)
+}
+
+func decodeFault(c *cursor) *change.Fault {
+	if !c.present() {
+		return nil
+	}
+	return &change.Fault{Stage: c.string(), Code: c.string(), Text: c.string(), Size: c.long()}
 }
 
 // Decode reads a framed record into c. The values are slices of b, which must not change while the change is held.
@@ -115,6 +131,9 @@ func (m *Mapped) DecodeIn(a *Arena, b []byte, c *change.Mapped) error {
 	}
 	c.Want = decodeOptional(&cur, a)
 	c.SourceKey = decodeOptional(&cur, a)
+	if !cur.ends() {
+		c.OldKey, c.Fault = decodeOptional(&cur, a), decodeFault(&cur)
+	}
 	if err := cur.done(); err != nil {
 		*c = change.Mapped{}
 		return fmt.Errorf("decode %s: %w", m.value.name, err)

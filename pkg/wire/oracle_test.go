@@ -125,8 +125,20 @@ func nativeChange(r *Raw, c *change.Change) dict {
 			"epoch": int64(c.Pos.Epoch), "seq": int64(c.Pos.Seq),
 			"absent_before": list(absentBefore), "absent_after": list(absentAfter),
 			"texts": list(append(textsBefore, textsAfter...)), "cascade": c.Cascade, "restart_identity": c.RestartIdentity,
+			"stub": nativeFault("segue.raw.Stub", c.Fault, false),
 		},
 	}
+}
+
+func nativeFault(name string, f *change.Fault, staged bool) any {
+	if f == nil {
+		return nil
+	}
+	fields := dict{"code": f.Code, "text": f.Text, "size": f.Size}
+	if staged {
+		fields["stage"] = f.Stage
+	}
+	return union(name, fields)
 }
 
 // list makes an empty list of a missing one: goavro wants it there.
@@ -174,6 +186,7 @@ func nativeMapped(c *change.Mapped) dict {
 	return dict{
 		"position": nativePosition(c.Pos), "xid": int64(c.Tx.XID), "committed": c.Tx.Committed,
 		"schema": c.Source.Schema, "table": c.Source.Table, "op": string(rune(c.SourceOp)), "ops": ops,
-		"want": nativeOptional(c.Want), "source_key": nativeOptional(c.SourceKey),
+		"want": nativeOptional(c.Want), "source_key": nativeOptional(c.SourceKey), "old_key": nativeOptional(c.OldKey),
+		"fault": nativeFault("segue.mapped.Fault", c.Fault, true),
 	}
 }

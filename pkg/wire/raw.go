@@ -217,7 +217,12 @@ func (r *Raw) appendSegue(b []byte, c *change.Change, before, after notes) []byt
 	}
 	b = appendEnd(b, texts)
 	b = appendBool(b, c.Cascade)
-	return appendBool(b, c.RestartIdentity)
+	b = appendBool(b, c.RestartIdentity)
+	if c.Fault == nil {
+		return append(b, branchNull)
+	}
+	b = appendBytes(append(b, branchValue), c.Fault.Code)
+	return appendLong(appendBytes(b, c.Fault.Text), c.Fault.Size)
 }
 
 func appendAbsent(b []byte, row change.Row, n int) []byte {

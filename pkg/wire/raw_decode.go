@@ -120,7 +120,13 @@ func decodeSegue(c *cursor, into *change.Change) {
 	}
 	into.Cascade = c.bool()
 	into.RestartIdentity = c.bool()
+	if !c.ends() && c.present() {
+		into.Fault = &change.Fault{Stage: stubStage, Code: c.string(), Text: c.string(), Size: c.long()}
+	}
 }
+
+// stubStage is who makes stubs on raw topics.
+const stubStage = "reader"
 
 func decodeAbsent(c *cursor, row change.Row) {
 	for n := c.block(); n > 0; n = c.block() {

@@ -14,6 +14,9 @@ const (
 	propBase = "pg.base"
 )
 
+// propLater marks a field at the end of a fixed schema's record that older records end before.
+const propLater = "segue.later"
+
 // field is a field of a record schema that stands for a column. Avro readers ignore the pg properties; people's tools and
 // sameSchema read them.
 type field struct {

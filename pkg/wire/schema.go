@@ -72,7 +72,7 @@ func (s *subject) open(b []byte) (cursor, error) {
 			return cursor{}, err
 		}
 	}
-	return cursor{b: b[FramingSize:]}, nil
+	return cursor{b: b[FramingSize:], other: binary.BigEndian.Uint32(b[1:]) != s.id}, nil
 }
 
 // foreign says what is wrong with a record that is in the other form of the wire, or without a registry of another schema.
@@ -116,7 +116,8 @@ func (s *subject) judge(id uint32) error {
 }
 
 // sameSchema says whether two schemas give the same bytes the same meaning: names, types and order, and each column's
-// name and base type in PostgreSQL. Docs, defaults and modifiers may differ.
+// name and base type in PostgreSQL. Docs, defaults and modifiers may differ, and either may lack the fields at a record's end that
+// came later (propLater): who decodes takes a record that ends before them.
 func sameSchema(a, b string) bool {
 	var x, y any
 	if json.Unmarshal([]byte(a), &x) != nil || json.Unmarshal([]byte(b), &y) != nil {
@@ -129,9 +130,13 @@ func sameSchema(a, b string) bool {
 func essence(schema any) any {
 	switch s := schema.(type) {
 	case []any:
-		for i := range s {
-			s[i] = essence(s[i])
+		kept := s[:0]
+		for _, v := range s {
+			if field, ok := v.(map[string]any); !ok || field[propLater] != true {
+				kept = append(kept, essence(v))
+			}
 		}
+		return kept
 	case map[string]any:
 		for key, v := range s {
 			switch key {

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -102,5 +104,94 @@ func TestSchemasAreJSON(t *testing.T) {
 	}
 	if sameSchema("{", "{") || sameSchema("{}", "{") {
 		t.Error("what is not JSON is a schema")
+	}
+}
+
+// earlier is a registry that held the schemas before the fields that came later: what it registers first has none of them.
+type earlier struct {
+	memory
+	strip bool
+}
+
+func (e *earlier) ID(ctx context.Context, subject, schema string) (int, error) {
+	if e.strip {
+		schema = withoutLater(schema)
+	}
+	return e.memory.ID(ctx, subject, schema)
+}
+
+// withoutLater is a schema as it was before the fields that came later.
+func withoutLater(schema string) string {
+	var v any
+	if err := json.Unmarshal([]byte(schema), &v); err != nil {
+		return ""
+	}
+	var walk func(v any) any
+	walk = func(v any) any {
+		switch s := v.(type) {
+		case []any:
+			var out []any
+			for _, x := range s {
+				if f, ok := x.(map[string]any); !ok || f[propLater] != true {
+					out = append(out, walk(x))
+				}
+			}
+			return out
+		case map[string]any:
+			for k := range s {
+				s[k] = walk(s[k])
+			}
+		}
+		return v
+	}
+	out, _ := json.Marshal(walk(v))
+	return string(out)
+}
+
+// Records that were written before stubs and faults were known are read: they end where those fields begin.
+func TestRecordsFromBeforeStubsAreRead(t *testing.T) {
+	reg := &earlier{strip: true}
+	old := rawCodec(t, reg, users(), here)
+	c := change.Change{Table: users(), Op: change.Insert, After: make(change.Row, len(users().Columns))}
+	for i := range c.After {
+		c.After[i] = change.Null()
+	}
+	framed, err := old.AppendValue(nil, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldMapped, err := NewMapped(t.Context(), reg, "shop.shaped.public.users", users().Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := change.Mapped{Source: users().Name, SourceOp: change.Delete, SourceKey: change.Row{change.String("1")}}
+	mapped, err := oldMapped.AppendValue(nil, &m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg.strip = false
+	now := rawCodec(t, reg, users(), here)
+	if now.value.id == old.value.id {
+		t.Fatal("the schemas are the same: nothing is shown")
+	}
+	var back change.Change
+	if err := now.Decode(framed[:len(framed)-1], &back); err != nil || back.Op != change.Insert || back.Fault != nil {
+		t.Errorf("an older record: %v, %+v", err, back)
+	}
+	nowMapped, err := NewMapped(t.Context(), reg, "shop.shaped.public.users", users().Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var backMapped change.Mapped
+	if err := nowMapped.Decode(mapped[:len(mapped)-2], &backMapped); err != nil || !sameRow(backMapped.SourceKey, m.SourceKey) || backMapped.Fault != nil {
+		t.Errorf("an older mapped record: %v, %+v", err, backMapped)
+	}
+	// Of the codec's own schema such a record is cut off, and no other.
+	own, err := now.AppendValue(nil, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := now.Decode(own[:len(own)-1], &back); err == nil {
+		t.Error("a record that is cut off was read")
 	}
 }
