@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"segue/pkg/change"
 	"segue/pkg/fault"
 	"segue/pkg/frontier"
 )
@@ -35,6 +36,12 @@ const lostHint = "data that Kafka had acknowledged is gone: resync from the sour
 // lost is an error about records that are gone from Kafka.
 func lost(format string, args ...any) error {
 	return fault.Fatal(fmt.Errorf(format+": %w", append(args, frontier.ErrLost)...), lostHint)
+}
+
+// tooLarge is about a record that cannot even travel as a stub.
+func tooLarge(topic string, pos change.Position, size, room int) error {
+	return fault.Fatal(fmt.Errorf("write %s at %s: a record of %d bytes, its key among them, and the topic takes %d", topic, pos, size, room),
+		"nothing at or behind this position was passed on; raise max.message.bytes of the topic, then start again")
 }
 
 // rule marks an error of the pure rules: each of them means lost data or a defect, never something that passes.
@@ -76,7 +83,7 @@ func answered(answer *kerr.Error, err error) error {
 		errors.Is(answer, kerr.UnknownProducerID), errors.Is(answer, kerr.InvalidProducerEpoch):
 		return fault.Transient(err) // a new incarnation starts with a new producer
 	case errors.Is(answer, kerr.MessageTooLarge), errors.Is(answer, kerr.RecordListTooLarge):
-		return fault.Fatal(err, "raise max.message.bytes of the topic (and message.max.bytes of the brokers)")
+		return fault.Fatal(err, "was max.message.bytes of the topic made smaller? Start again: what is larger is parked then, nothing is lost")
 	}
 	return fault.Fatal(err, "")
 }

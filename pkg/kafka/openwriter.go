@@ -25,11 +25,17 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		w.topics = append(w.topics, cfg.LaneTopic(lane.Table))
 	}
 	var err error
-	w.lanes, err = cfg.Kafka.client(append(producerOpts(cfg.MaxRecord), kgo.ProducerBatchCompression(cfg.Compression.codec()))...)
+	if w.limits, err = limitsOf(ctx, cfg, w.topics); err != nil {
+		return nil, err
+	}
+	for _, topic := range w.topics {
+		w.rooms = append(w.rooms, w.limits.room(topic))
+	}
+	w.lanes, err = cfg.Kafka.client(append(producerOpts(w.limits), kgo.ProducerBatchCompression(cfg.Compression.codec()))...)
 	if err != nil {
 		return nil, err
 	}
-	w.front, err = cfg.Kafka.client(append(append(producerOpts(cfg.MaxRecord), kgo.ProducerBatchCompression(kgo.NoCompression())), singleOpts()...)...)
+	w.front, err = cfg.Kafka.client(append(append(producerOpts(w.limits), kgo.ProducerBatchCompression(kgo.NoCompression())), singleOpts()...)...)
 	if err != nil {
 		w.lanes.Close()
 		return nil, err
@@ -43,6 +49,16 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	}
 	w.tasks.Go(w.pump)
 	return w, nil
+}
+
+// limitsOf asks how large the records of the lanes and of the frontier topic may be.
+func limitsOf(ctx context.Context, cfg WriterConfig, laneTopics []string) (*limits, error) {
+	client, err := cfg.Kafka.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return readLimits(ctx, client, slices.Compact(append(slices.Sorted(slices.Values(laneTopics)), cfg.FrontierTopic)), cfg.MaxRecord)
 }
 
 func (w *Writer) open(ctx context.Context) error {

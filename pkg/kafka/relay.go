@@ -28,6 +28,9 @@ type RelayConfig[T any] struct {
 	Open func(ctx context.Context, from frontier.Cursor) (in frontier.Source[T], done func(), err error)
 	// Encode turns one change into its lane record; the bytes are the writer's from there on.
 	Encode func(*T) (Encoded, error)
+	// Stub makes a record that stands for a change whose own record is larger than its lane takes; it goes to the same lane. Nil: there
+	// is none, and such a change stops the stage.
+	Stub func(c *T, was Encoded, room int) (Encoded, error)
 	// Cut is told of each batch that was passed on. It may be nil.
 	Cut func(*frontier.Frontier)
 }
@@ -107,6 +110,11 @@ func (r *Relay[T]) pass(ctx context.Context, event frontier.Event[T]) error {
 		e, err := r.cfg.Encode(&batch.Changes[i])
 		if err != nil {
 			return fmt.Errorf("encode for %s at %s: %w", r.cfg.Writer.FrontierTopic, batch.Frontier.At, err)
+		}
+		if room := r.writer.Room(e.Lane); len(e.Key)+len(e.Value) > room && r.cfg.Stub != nil {
+			if e, err = r.cfg.Stub(&batch.Changes[i], e, room); err != nil {
+				return fmt.Errorf("encode for %s at %s: %w", r.cfg.Writer.FrontierTopic, batch.Frontier.At, err)
+			}
 		}
 		if err := r.writer.Append(ctx, e.Lane, e.Pos, e.Key, e.Value); err != nil {
 			return err

@@ -15,7 +15,7 @@ type Requests struct {
 
 // OpenRequests makes the producer; nothing is sent before the first call.
 func OpenRequests(cfg Config, topic string) (*Requests, error) {
-	client, err := cfg.client(producerOpts(0)...)
+	client, err := cfg.client(producerOpts(&limits{request: defaultRequest})...)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ func consumerOpts() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadUncommitted()),
 		kgo.FetchMinBytes(1),
+		kgo.BrokerMaxReadBytes(mostRead), // a single record may be that large; what is asked for is bounded by FetchMaxBytes
 	}
 }
 

@@ -17,7 +17,9 @@ import (
 type Writer struct {
 	cfg    WriterConfig
 	pace   Pace
-	topics []string    // by lane index
+	topics []string // by lane index
+	rooms  []int    // by lane index: see Room
+	limits *limits
 	lanes  *kgo.Client // produces lane records
 	front  *kgo.Client // produces and reads back the frontier topic
 	tape   *tape
@@ -97,9 +99,15 @@ func (w *Writer) Err() error {
 	return w.err
 }
 
+// Room is how many bytes key and value of a record on the lane may have together: what is larger must travel otherwise.
+func (w *Writer) Room(lane int) int { return w.rooms[lane] }
+
 // Append sends a change to a lane. It waits while the buffer is full, not for the acknowledgement. The bytes are the
 // Writer's from here on.
 func (w *Writer) Append(ctx context.Context, lane int, pos change.Position, key, value []byte) error {
+	if n := len(key) + len(value); n > w.rooms[lane] {
+		return tooLarge(w.topics[lane], pos, n, w.rooms[lane])
+	}
 	size := int64(len(key)+len(value)) + recordOverhead
 	w.mu.Lock()
 	for w.err == nil && w.buffered > 0 && w.buffered+size > w.pace.Buffer {

@@ -76,20 +76,20 @@ type WriterConfig struct {
 	Codec         Codec
 	Pace          Pace
 	Compression   Compression
-	// MaxRecord is the size of the largest batch, and so of the largest record, before compression; 0: 1 000 012,
-	// Kafka's own default for max.message.bytes. The topics must allow it.
+	// MaxRecord bounds the largest batch, and so the largest record, before compression, beside what the topics allow; 0: as they do.
 	MaxRecord int32
 }
 
 // producerOpts are what keeps a producer from ever going on by itself after an error: the same record is tried for
 // ever, and what Kafka refuses for good breaks the writer.
-func producerOpts(maxRecord int32) []kgo.Opt {
+func producerOpts(l *limits) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
 		kgo.MaxBufferedRecords(1 << 30), // the Writer bounds the bytes itself
-		kgo.ProducerBatchMaxBytes(orDefault(maxRecord, 1_000_012)),
+		kgo.ProducerBatchMaxBytesFn(l.record),
+		kgo.BrokerMaxWriteBytes(l.request),
 	}
 }
