@@ -7,7 +7,8 @@ import (
 
 // Rows returns the rows of a block range, read under the snapshot, as they are at the high watermark: on top of what the
 // snapshot contains come the window's other changes, in stream order. Absent columns keep the chunk's value, a delete and a truncate
-// drop rows, a key change moves one. Keys that the chunk did not find are left to the stream.
+// drop rows, a key change moves one. Keys that the chunk did not find are left to the stream. A row behind a stub has the columns that later
+// changes told, the others are absent: it is not known.
 func (w *Window) Rows(s Snapshot, rows []change.Row) []change.Row {
 	later := w.later(s)
 	if len(later) == 0 {
@@ -151,6 +152,8 @@ func (o *overlay) update(c *change.Change) {
 		from.become(gone, nil)
 	}
 	switch {
+	case was == present && c.Fault != nil:
+		to.become(present, c.After) // a stub: every other column may have changed
 	case was == present:
 		to.become(present, merge(row, c.After))
 	case to.asked != nil && o.whole(c.After):

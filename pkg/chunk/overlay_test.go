@@ -7,6 +7,7 @@ import (
 
 	"segue/pkg/change"
 	"segue/pkg/chunk"
+	"segue/pkg/table"
 )
 
 // script turns lines such as "7 u k1>k2 5 -" (transaction 7 moves k1 to k2, sets a to 5 and leaves toast alone) into a window.
@@ -144,5 +145,44 @@ func TestCloneSharesNothing(t *testing.T) {
 	}
 	if (chunk.Clone(&change.Change{Op: change.Truncate})).After != nil {
 		t.Error("a row from nowhere")
+	}
+}
+
+// A stub over a chunk's row makes all but its key unknown, until later changes tell; it is never taken for a row whose other columns stayed.
+func TestStubsOverRows(t *testing.T) {
+	tbl := &table.Table{Key: []int{0}, Columns: []table.Column{{Name: "id"}, {Name: "a"}, {Name: "b"}}}
+	row := func(v ...string) change.Row {
+		r := make(change.Row, len(v))
+		for i, s := range v {
+			if s != "?" {
+				r[i] = change.String(s)
+			}
+		}
+		return r
+	}
+	snapshot := chunk.Snapshot{Xmin: 10, Xmax: 10}
+	stub := func(op change.Op, before, after change.Row) *change.Change {
+		return &change.Change{Tx: change.Tx{XID: 20}, Table: tbl, Op: op, Before: before, After: after, Fault: &change.Fault{Code: change.FaultTooLarge}}
+	}
+	update := func(after change.Row) *change.Change {
+		return &change.Change{Tx: change.Tx{XID: 21}, Table: tbl, Op: change.Update, After: after}
+	}
+	for name, c := range map[string]struct {
+		changes []*change.Change
+		want    change.Row
+	}{
+		"a stub":                      {[]*change.Change{stub(change.Update, nil, row("1", "?", "?"))}, row("1", "?", "?")},
+		"a stub, then a part":         {[]*change.Change{stub(change.Update, nil, row("1", "?", "?")), update(row("1", "x", "?"))}, row("1", "x", "?")},
+		"a stub, then the whole":      {[]*change.Change{stub(change.Update, nil, row("1", "?", "?")), update(row("1", "x", "y"))}, row("1", "x", "y")},
+		"a stub that changes the key": {[]*change.Change{stub(change.Update, row("1", "?", "?"), row("2", "?", "?"))}, row("2", "?", "?")},
+	} {
+		w := chunk.NewWindow(tbl, 1<<20)
+		for _, ch := range c.changes {
+			w.Add(ch)
+		}
+		got := w.Rows(snapshot, []change.Row{row("1", "old", "old")})
+		if len(got) != 1 || !slices.EqualFunc(got[0], c.want, change.Value.Equal) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
 	}
 }

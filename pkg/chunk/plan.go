@@ -34,6 +34,28 @@ type Chunk struct {
 	// Where is an SQL predicate, "" for every row.
 	Where string
 	round int // of its heap
+	// Lines is a part of a single block, whose rows are too large to be read at once: the row versions from line pointer From to before
+	// To; To 0: to the block's end.
+	Lines Lines
+}
+
+// Lines is a range of a block's line pointers.
+type Lines struct{ From, To uint16 }
+
+// maxLines is above every line pointer of a block of 8 kB.
+const maxLines = 292
+
+// Halve returns both halves of the lines, false where there is only one.
+func (l Lines) Halve() (Lines, Lines, bool) {
+	to := l.To
+	if to == 0 {
+		to = max(maxLines, l.From+1)
+	}
+	if to-l.From <= 1 {
+		return l, Lines{}, false
+	}
+	middle := l.From + (to-l.From)/2
+	return Lines{From: l.From, To: middle}, Lines{From: middle, To: l.To}, true
 }
 
 // Plan hands out the block ranges of all heaps and follows which are finished. Not for concurrent use.

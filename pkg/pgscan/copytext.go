@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"segue/pkg/change"
+	"segue/pkg/table"
 )
 
 // parser takes COPY's text form as it arrives and makes rows of it: one copy of the bytes, escapes resolved in place. It is the
@@ -13,8 +14,12 @@ type parser struct {
 	columns []int // the ordinal of each field
 	width   int   // values per row
 	limit   int64
+	largest int64 // of a row that is kept; 0: all are
+	table   *table.Table
+	large   map[string]int64 // see Result
 	rows    []change.Row
-	bytes   int64
+	bytes   int64 // of all rows
+	kept    int64 // of those that are in memory
 	err     error
 
 	slab    []byte         // where bytes go, until it is full
@@ -60,16 +65,28 @@ func (p *parser) end() error {
 }
 
 func (p *parser) line(b []byte) error {
-	p.bytes += int64(len(b))
-	if p.limit > 0 && p.bytes > p.limit {
-		return ErrTooLarge
+	size := int64(len(b))
+	p.bytes += size
+	large := p.largest > 0 && size > p.largest
+	line := b
+	if !large {
+		if p.kept += size; p.limit > 0 && p.kept > p.limit {
+			return ErrTooLarge
+		}
+		line = p.keep(b)
 	}
-	line := p.keep(b)
 	row := p.row()
 	for i, at := range p.columns {
 		field, rest, more := bytes.Cut(line, []byte{'\t'})
 		if more != (i < len(p.columns)-1) {
 			return errFields
+		}
+		if large {
+			line = rest
+			if !p.table.IsKey(at) {
+				continue
+			}
+			field = p.keep(field)
 		}
 		v, err := value(field)
 		if err != nil {
@@ -78,7 +95,18 @@ func (p *parser) line(b []byte) error {
 		row[at], line = v, rest
 	}
 	p.rows = append(p.rows, row)
+	if large {
+		p.large = noteLarge(p.large, p.table, row, size)
+	}
 	return nil
+}
+
+func noteLarge(large map[string]int64, t *table.Table, row change.Row, size int64) map[string]int64 {
+	if large == nil {
+		large = map[string]int64{}
+	}
+	large[string(row.AppendKey(nil, t.Key))] = size
+	return large
 }
 
 // keep copies a line to where it stays.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -352,5 +353,59 @@ func TestAGeneratedKeyIsRead(t *testing.T) {
 	}
 	if got, err = f.scan.ReadKeys(t.Context(), g, []change.Row{{change.Absent(), change.String("8"), change.Absent()}}, 0); err != nil || !slices.Equal(show(got.Rows), []string{"4|8|absent"}) {
 		t.Errorf("%q %v", show(got.Rows), err)
+	}
+}
+
+// Rows that are of no use for their size are given by their key, whatever they hold and however they are read; pieces of a block cover it.
+func TestLargeRowsAreGivenByTheirKey(t *testing.T) {
+	f := open(t, `CREATE TABLE t (a text, id int PRIMARY KEY, b bytea)`, `ALTER TABLE t ALTER a SET STORAGE EXTERNAL`,
+		`INSERT INTO t SELECT repeat(E'x\t\n\\', CASE WHEN i % 3 = 0 THEN 1000 ELSE 1 END), i, NULL FROM generate_series(1, 50) i`)
+	tbl := f.shape("t")
+	f.scan.Largest = func(*table.Table) int64 { return 3000 }
+	c := whole(f.heaps(tbl)[0])
+	c.Open, c.Range.To = false, 1
+	want := map[string]string{}
+	for i := range 50 {
+		key := fmt.Sprint(i + 1)
+		want[key] = "x\t\n\\|" + key + "|NULL"
+		if (i+1)%3 == 0 {
+			want[key] = "absent|" + key + "|absent"
+		}
+	}
+	got := map[string]string{}
+	add := func(rows []change.Row) {
+		for i := range rows {
+			key, line := string(rows[i][1].Bytes()), show(rows[i : i+1])[0]
+			if _, twice := got[key]; twice {
+				t.Errorf("row %s was read twice", key)
+			}
+			got[key] = line
+		}
+	}
+	for _, lines := range []chunk.Lines{{To: 1}, {From: 1, To: 20}, {From: 20, To: 21}, {From: 21}} {
+		c.Lines = lines
+		r, err := f.scan.Read(t.Context(), c, 2000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(r.Rows)
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("in pieces: %v", got)
+	}
+	clear(got)
+	var asked []change.Row
+	for key := range want {
+		asked = append(asked, change.Row{{}, change.String(key), {}})
+	}
+	r, err := f.scan.ReadKeys(t.Context(), tbl, asked, 2000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Large) != 16 {
+		t.Errorf("sizes of %d large rows are told, want 16", len(r.Large))
+	}
+	if add(r.Rows); !maps.Equal(got, want) || r.Bytes < 60_000 {
+		t.Errorf("by key (%d bytes): %v", r.Bytes, got)
 	}
 }

@@ -19,7 +19,7 @@ func (s *Scanner) Read(ctx context.Context, c chunk.Chunk, limit int64) (Result,
 			return ErrRewritten
 		}
 		at, sql := columns(c.Table, "")
-		p := &parser{columns: at, width: len(c.Table.Columns), limit: limit}
+		p := &parser{columns: at, width: len(c.Table.Columns), limit: limit, largest: s.largest(c.Table), table: c.Table}
 		_, err := conn.CopyTo(ctx, p, "COPY (SELECT "+sql+" FROM ONLY "+c.Leaf.SQL()+" WHERE "+where(c)+s.conditions(c)+predicate(c)+") TO STDOUT")
 		if err == nil {
 			err = p.end()
@@ -27,7 +27,7 @@ func (s *Scanner) Read(ctx context.Context, c chunk.Chunk, limit int64) (Result,
 		if errors.Is(p.err, ErrTooLarge) {
 			return ErrTooLarge
 		}
-		out = Result{Snapshot: snap, Rows: p.rows, Bytes: p.bytes}
+		out = Result{Snapshot: snap, Rows: p.rows, Bytes: p.bytes, Large: p.large}
 		return postgres.Safe(err)
 	})
 	if err != nil {
@@ -45,7 +45,10 @@ func (s *Scanner) conditions(c chunk.Chunk) string {
 }
 
 func where(c chunk.Chunk) string {
-	low := fmt.Sprintf("ctid >= '(%d,0)'", c.Range.From)
+	low := fmt.Sprintf("ctid >= '(%d,%d)'", c.Range.From, c.Lines.From)
+	if c.Lines.To > 0 {
+		return low + fmt.Sprintf(" AND ctid < '(%d,%d)'", c.Range.From, c.Lines.To)
+	}
 	if c.Open {
 		return low
 	}

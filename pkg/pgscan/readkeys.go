@@ -28,9 +28,18 @@ func (s *Scanner) ReadKeys(ctx context.Context, t *table.Table, asked []change.R
 		}
 		r := conn.ExecParams(ctx, sql, args, oids, nil, nil)
 		out = Result{Snapshot: snap}
+		largest, kept := s.largest(t), int64(0)
 		for r.NextRow() {
-			out.Rows = append(out.Rows, copyRow(r.Values(), at, len(t.Columns), &out.Bytes))
-			if limit > 0 && out.Bytes > limit {
+			size := rowSize(r.Values())
+			out.Bytes += size
+			if largest > 0 && size > largest {
+				row := copyRow(r.Values(), at, len(t.Columns), t.IsKey)
+				out.Rows, out.Large = append(out.Rows, row), noteLarge(out.Large, t, row, size)
+				continue
+			}
+			kept += size
+			out.Rows = append(out.Rows, copyRow(r.Values(), at, len(t.Columns), func(int) bool { return true }))
+			if limit > 0 && kept > limit {
 				return ErrTooLarge // the rest stays unread: the pool closes the connection
 			}
 		}
@@ -60,15 +69,25 @@ func keysSQL(t *table.Table) ([]int, string) {
 		")) AS k(" + strings.Join(names, ", ") + ") ON " + strings.Join(on, " AND ")
 }
 
-func copyRow(values [][]byte, at []int, width int, size *int64) change.Row {
+func rowSize(values [][]byte) int64 {
+	n := 0
+	for _, v := range values {
+		n += len(v)
+	}
+	return int64(n)
+}
+
+// copyRow keeps the columns that are wanted; the others are absent.
+func copyRow(values [][]byte, at []int, width int, wanted func(ordinal int) bool) change.Row {
 	row := make(change.Row, width)
 	for i, v := range values {
-		if v == nil {
+		switch {
+		case !wanted(at[i]):
+		case v == nil:
 			row[at[i]] = change.Null()
-			continue
+		default:
+			row[at[i]] = change.Text(append([]byte(nil), v...))
 		}
-		*size += int64(len(v))
-		row[at[i]] = change.Text(append([]byte(nil), v...))
 	}
 	return row
 }

@@ -30,6 +30,16 @@ type Scanner struct {
 	system string
 	// Conditions, by source table, leave rows out of the fresh chunks of a first load. Set before the first Read.
 	Conditions map[table.Name][]table.Condition
+	// Largest says from how many bytes of text on a row of the table is of no use; nil or 0: all are kept. Of such a row the result has the
+	// key's columns, the others are absent: a block of them would not fit into memory.
+	Largest func(t *table.Table) int64
+}
+
+func (s *Scanner) largest(t *table.Table) int64 {
+	if s.Largest == nil || len(t.Key) == 0 {
+		return 0
+	}
+	return s.Largest(t)
 }
 
 // New makes a scanner that refuses to read from any other cluster than the slot's, and from standbys: what they show lags behind.
@@ -38,8 +48,10 @@ func New(pool *pgxpool.Pool, systemID string) *Scanner { return &Scanner{pool: p
 // Result is what one chunk held.
 type Result struct {
 	Snapshot chunk.Snapshot
-	Rows     []change.Row // every column, except for generated ones, which are absent as in the stream
+	Rows     []change.Row // every column, except for generated ones, which are absent as in the stream; see Scanner.Largest
 	Bytes    int64        // of text
+	// Large holds how many bytes of text each row has that is given by its key alone, by what AppendKey makes of the table's key.
+	Large map[string]int64
 }
 
 // Snapshot takes pg_current_snapshot().

@@ -17,6 +17,8 @@ import (
 type Writer interface {
 	Resumed() frontier.State
 	Incarnation() int64
+	// Room is how many bytes key and value on a lane may have together.
+	Room(lane int) int
 	Append(ctx context.Context, lane int, pos change.Position, key, value []byte) error
 	Cut(ctx context.Context, cut frontier.Cut, must bool) error
 	Valid() <-chan kafka.Found

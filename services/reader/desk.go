@@ -241,6 +241,7 @@ type emission struct {
 	rows  []change.Row
 	gone  []change.Row
 	bytes int64
+	large map[string]int64 // see pgscan.Result
 }
 
 // high closes the window of the chunk whose high watermark passes. Nil: there is nothing to emit; the worker was told why.
@@ -260,7 +261,7 @@ func (d *desk) high(id string) *emission {
 		j.end(verdict{again: againOverflow})
 		return nil
 	}
-	e := &emission{job: j, table: j.table, bytes: j.result.Bytes}
+	e := &emission{job: j, table: j.table, bytes: j.result.Bytes, large: j.result.Large}
 	if j.keys == nil {
 		e.rows = j.window.Rows(j.result.Snapshot, j.result.Rows)
 		return e
@@ -303,6 +304,9 @@ func (d *desk) finish(j *job) (frontier.Load, bool) {
 	if j.keys != nil {
 		d.answer(j)
 		return frontier.Load{}, false
+	}
+	if len(j.lines) > 0 {
+		return frontier.Load{}, false // a piece of a block: the range is done with the last one
 	}
 	if j.part != nil {
 		d.finishPart(j)

@@ -12,10 +12,11 @@ import (
 type job struct {
 	table    *table.Table
 	chunk    chunk.Chunk
-	keys     []change.Row // rows of the table's width with the key's columns set; nil for a range
-	rest     []change.Row // keys that are read after these, in pieces that fit
-	requests []int64      // offsets that the keys came from: answered with the last piece
-	part     *resync      // what the range belongs to; nil: the plan of all tables
+	keys     []change.Row  // rows of the table's width with the key's columns set; nil for a range
+	rest     []change.Row  // keys that are read after these, in pieces that fit
+	lines    []chunk.Lines // of a single block that is read in pieces: what is read after this one
+	requests []int64       // offsets that the keys came from: answered with the last piece
+	part     *resync       // what the range belongs to; nil: the plan of all tables
 
 	low, high string
 	window    *chunk.Window
@@ -59,8 +60,30 @@ func (j *job) split() bool {
 	return true
 }
 
-// more goes on to the next piece of the keys, somewhat larger than the last; false where that was the last.
+// single says that the range is one block, the least that a plan hands out.
+func (j *job) single() bool {
+	return j.keys == nil && !j.chunk.Open && j.chunk.Range.To-j.chunk.Range.From <= 1
+}
+
+// splitBlock halves what is read of a single block; false where it is a single row version already.
+func (j *job) splitBlock() bool {
+	first, second, ok := j.chunk.Lines.Halve()
+	if ok {
+		j.voids = 0 // what is smaller need not wait
+		j.chunk.Lines, j.lines = first, append([]chunk.Lines{second}, j.lines...)
+	}
+	return ok
+}
+
+// more goes on to the next piece: of a block, or of the keys, somewhat larger than the last; false where that was the last.
 func (j *job) more() bool {
+	if j.keys == nil {
+		if len(j.lines) == 0 {
+			return false
+		}
+		j.chunk.Lines, j.lines = j.lines[0], j.lines[1:]
+		return true
+	}
 	n := min(len(j.keys)+len(j.keys)/4+1, maxKeys, len(j.rest))
 	j.keys, j.rest = j.rest[:n:n], j.rest[n:]
 	return n > 0

@@ -46,7 +46,8 @@ func newLanes(w Writer, tables []*table.Table, encoders []Encoder, partitions in
 }
 
 // put appends a change to the lane of its key: of the old key where that changed, for there the row has been until now. A
-// truncate concerns every lane of its table and goes to the first; consumers merge by position.
+// truncate concerns every lane of its table and goes to the first; consumers merge by position. What the lane does not take becomes a
+// stub, in place: c says so afterwards.
 func (l *lanes) put(ctx context.Context, c *change.Change) (int, error) {
 	t, ok := l.tables[c.Table]
 	if !ok {
@@ -61,11 +62,21 @@ func (l *lanes) put(ctx context.Context, c *change.Change) (int, error) {
 		}
 		lane += int(t.encoder.Lane(l.key, l.partitions))
 	}
-	if l.value, err = t.encoder.AppendValue(l.value[:0], c); err != nil {
-		return 0, l.encodeError(c, err)
+	if err = l.fitted(t, c, l.writer.Room(lane)); err != nil {
+		return 0, err
 	}
 	size := len(l.key) + len(l.value)
-	return size, l.writer.Append(ctx, lane, c.Pos, l.keep(l.key), l.keep(l.value))
+	return size, l.writer.Append(ctx, lane, c.Pos, l.keep(l.key), l.handOver())
+}
+
+// handOver gives the value away: a large one as it is, so that it is not held twice and the scratch does not stay that large.
+func (l *lanes) handOver() []byte {
+	if len(l.value) < slabSize {
+		return l.keep(l.value)
+	}
+	b := l.value
+	l.value = nil
+	return b
 }
 
 func (l *lanes) encodeError(c *change.Change, err error) error {

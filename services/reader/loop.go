@@ -135,6 +135,11 @@ func (l *loop) put(ctx context.Context, c *change.Change) error {
 		return err
 	}
 	l.metrics.change(c.Op, size)
+	if f := c.Fault; f != nil {
+		l.metrics.stubs.WithLabelValues(c.Table.Name.String()).Inc()
+		l.log.Warn("a row that is too large travels as a stub, the applier sets its key aside",
+			"table", c.Table.Name.String(), "position", c.Pos.String(), "bytes", f.Size)
+	}
 	l.tx.changes++
 	l.tx.bytes += size
 	if l.tx.changes < innerChanges && l.tx.bytes < innerBytes {
@@ -240,7 +245,7 @@ func (l *loop) emit(ctx context.Context, id string, p *passing) error {
 		}
 	}
 	for _, row := range e.rows {
-		if err := l.put(ctx, &change.Change{Table: e.table, Op: change.Read, After: row}); err != nil {
+		if err := l.put(ctx, readOf(e, row)); err != nil {
 			return err
 		}
 	}

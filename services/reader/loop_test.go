@@ -29,6 +29,7 @@ type tape struct{ lines []string }
 
 func (w *tape) Resumed() frontier.State     { return frontier.NewState() }
 func (w *tape) Incarnation() int64          { return 7 }
+func (w *tape) Room(int) int                { return 1 << 20 }
 func (w *tape) Valid() <-chan kafka.Found   { return nil }
 func (w *tape) Broken() <-chan struct{}     { return nil }
 func (w *tape) Err() error                  { return nil }

@@ -17,6 +17,7 @@ type metrics struct {
 	changes   *prometheus.CounterVec
 	bytes     prometheus.Counter
 	commit    prometheus.Gauge
+	stubs     *prometheus.CounterVec
 	rows      *prometheus.CounterVec
 	retries   *prometheus.CounterVec
 	blocks    *prometheus.GaugeVec
@@ -46,6 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		changes:   counter("changes_total", "Changes written to lanes.", "op"),
 		bytes:     counter("bytes_total", "Bytes of keys and values written to lanes.").WithLabelValues(),
 		commit:    gauge("commit_time_seconds", "The source's commit time of the newest transaction read.").WithLabelValues(),
+		stubs:     counter("stubs_total", "Changes whose row was too large for its topic and travelled as a stub.", "table"),
 		rows:      counter("chunk_rows_total", "Rows read by chunks.", "table"),
 		retries:   counter("chunk_retries_total", "Chunks that were read again, by reason.", "table", "reason"),
 		blocks:    gauge("load_blocks", "Blocks to read for the initial load.", "table"),

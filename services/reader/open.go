@@ -238,6 +238,7 @@ func (o *opening) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	o.scanner.Largest = largest(o.writer, o.tables, o.cfg.Partitions)
 	emitter := &emitter{pool: o.pool, prefix: o.cfg.MarkPrefix}
 	parts := parts{
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,

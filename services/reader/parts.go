@@ -69,6 +69,15 @@ func (p *parts) gone(heaps []chunk.Heap) (gone map[table.Name][]table.Name, over
 	return gone, over
 }
 
+// windowBytes bounds a window. It takes a few of the largest changes that the lanes take: else none of them could pass while a chunk is read.
+func (p *parts) windowBytes() int {
+	most := p.cfg.WindowBytes
+	for i := range p.tables {
+		most = max(most, 4*p.writer.Room(i*int(p.cfg.Partitions)))
+	}
+	return most
+}
+
 // into assembles the session. The slot is held, so the transaction id that it takes is younger than everything that the stream does not
 // deliver.
 func (p *parts) into(ctx context.Context, s *session) error {
@@ -83,7 +92,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	if p.resumed.Offset < 0 {
 		plan.Fresh()
 	}
-	s.desk = newDesk(p.tables, plan, p.cfg.WindowBytes, &p.resumed)
+	s.desk = newDesk(p.tables, plan, p.windowBytes(), &p.resumed)
 	s.desk.gone = gone
 	s.strain = &strain{
 		desk: s.desk, busy: p.busy, sessions: p.cfg.ActiveSessions, lag: p.cfg.StandbyLag, log: p.log, metrics: p.metrics,

@@ -57,7 +57,7 @@ func (w *workers) read(ctx context.Context, j *job) error {
 			return err
 		}
 		if v.again == "" {
-			if err := w.throttle.wait(ctx, int64(v.emitted), j.result.Bytes); err != nil || j.keys == nil || !j.more() {
+			if err := w.throttle.wait(ctx, int64(v.emitted), j.result.Bytes); err != nil || !j.more() {
 				return err
 			}
 			continue
@@ -140,8 +140,10 @@ func (w *workers) scan(ctx context.Context, j *job) (pgscan.Result, error) {
 		return w.scanner.ReadKeys(ctx, j.table, j.keys, limit)
 	}
 	limit := w.limit
-	if j.chunk.Range.To-j.chunk.Range.From <= 1 && !j.chunk.Open {
-		limit = 0 // no smaller piece exists
+	if j.single() {
+		if _, _, ok := j.chunk.Lines.Halve(); !ok {
+			limit = 0 // no smaller piece exists
+		}
 	}
 	return w.scanner.Read(ctx, j.chunk, limit)
 }
@@ -163,6 +165,12 @@ func (w *workers) replan(ctx context.Context, j *job, reason why) (bool, error) 
 	case againRewritten:
 		return true, w.restart(ctx, j)
 	case againTooLarge, againOverflow:
+		if j.single() {
+			if reason == againTooLarge {
+				j.splitBlock()
+			}
+			return false, nil
+		}
 		if reason == againTooLarge && j.chunk.Open && j.chunk.Range.To-j.chunk.Range.From <= 1 {
 			return true, w.extend(ctx, j)
 		}
