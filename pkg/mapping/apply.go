@@ -33,13 +33,45 @@ func (m *Mapper) apply(p *plan, c *change.Change, out *change.Mapped) error {
 		row = m.complete(row, c.Before)
 	}
 	if out.SourceKey = m.pick(row, p.key); !out.SourceKey.Whole() {
+		out.SourceKey = nil // nothing identifies the row: the change cannot be set aside
 		return p.poison(c, -1, errKeyAbsent)
+	}
+	if c.Op == change.Update && c.Before != nil && p.moved(c.Before, row) {
+		if out.OldKey = m.pick(c.Before, p.key); !out.OldKey.Whole() {
+			out.SourceKey = nil
+			return p.poison(c, -1, errKeyAbsent)
+		}
+	}
+	if c.Fault != nil {
+		if p.roams() {
+			return fault.Fatal(fmt.Errorf("map %s at %s: %s, and the row cannot be set aside: its key in %s is made of columns beyond its own key",
+				c.Table.Name, c.Pos, c.Fault.Text, p.rule.target.Table.Name),
+				"nothing at or behind this position was applied: raise max.message.bytes of the table's topics, then resync the table")
+		}
+		out.Fault = c.Fault
+		return nil
 	}
 	if c.Op == change.Delete {
 		return m.remove(p, c, row, out)
 	}
 	return m.write(p, c, row, out)
 }
+
+// roams says that the target key is made of columns beyond the source's key. Such a row can move on the target without its own key changing, so
+// that nobody could tell later where a version stands that was left behind: it is not set aside.
+func (p *plan) roams() bool {
+	for _, k := range p.rule.target.Key {
+		for _, o := range p.columns[k].reads() {
+			if !p.table.IsKey(o) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Roams says that rows of the rule cannot be set aside by their source key: the target key is made of other columns too.
+func (r *Rule) Roams() bool { return r.plan.roams() }
 
 // wellFormed refuses a change whose rows do not fit its table: the indexing below trusts them.
 func (p *plan) wellFormed(c *change.Change) error {

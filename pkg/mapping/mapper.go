@@ -30,13 +30,17 @@ const (
 func (m *Mapping) Mapper() *Mapper { return &Mapper{mapping: m, plans: map[*table.Table]*plan{}} }
 
 // Map says what the change makes of the target's rows. Whatever out held is overwritten; its rows share the bytes of c's.
-// An error of class poison is the fault of this change alone.
+// An error of class poison is the fault of this change alone; where out then has a SourceKey, the change can be set aside by it.
 func (m *Mapper) Map(c *change.Change, out *change.Mapped) error {
 	p, err := m.plan(c)
 	if err != nil {
 		return err
 	}
-	return m.apply(p, c, out)
+	err = m.apply(p, c, out)
+	if err != nil && p.roams() {
+		out.SourceKey = nil
+	}
+	return err
 }
 
 // Map is Mapper.Map for a single change, for any goroutine.

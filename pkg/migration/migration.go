@@ -17,6 +17,7 @@ type Spec struct {
 	Kafka          Kafka
 	Load           Load
 	Protect        Protect
+	Park           Park
 	Tables         []Table
 
 	file *file
@@ -54,6 +55,15 @@ const (
 	DefaultRetention  = 24 * time.Hour
 	defaultReplicas   = 3
 )
+
+// Park bounds how many rows may be set aside before the pipeline stops.
+type Park struct {
+	Limit    int // over all tables
+	PerTable int
+}
+
+// DefaultParked is the default of both.
+const DefaultParked = 10_000
 
 // ReplicationOn is the replication factor on a cluster of so many brokers: what the file says, else three, or as many
 // brokers as there are.

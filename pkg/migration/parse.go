@@ -25,6 +25,7 @@ type Input struct {
 func Parse(in Input) (*Spec, error) {
 	p := &parser{in: in, spec: &Spec{
 		Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro},
+		Park:  Park{Limit: DefaultParked, PerTable: DefaultParked},
 		Load:  Load{Workers: DefaultWorkers, Chunk: DefaultChunk},
 	}}
 	p.spec.file = newFile(in.Path, in.Text)
@@ -105,6 +106,7 @@ func (p *parser) root(n *yaml.Node) {
 		{"kafka", false, p.kafka},
 		{"load", false, p.load},
 		{"protect", false, p.protect},
+		{"park", false, p.park},
 		{"tables", true, p.tables},
 	})
 }
@@ -162,9 +164,18 @@ func (p *parser) kafka(n *yaml.Node) {
 	})
 }
 
+func (p *parser) park(n *yaml.Node) {
+	k := &p.spec.Park
+	p.object(n, "park", []field{
+		{"limit", false, func(n *yaml.Node) { k.Limit = p.number(n, "park.limit", maxParked) }},
+		{"per_table", false, func(n *yaml.Node) { k.PerTable = p.number(n, "park.per_table", maxParked) }},
+	})
+}
+
 const (
 	maxPartitions  = 256
 	maxReplication = 9
+	maxParked      = 100_000 // the applier holds the keys in memory
 )
 
 func (p *parser) number(n *yaml.Node, what string, most int) int {

@@ -26,6 +26,9 @@ func (t *Target) Apply(ctx context.Context, p *Plan) error {
 }
 
 func (t *Target) apply(ctx context.Context, p *Plan) error {
+	if err := t.sift(p); err != nil {
+		return err
+	}
 	r := &runner{t: t, ctx: ctx, changes: p.changes, opens: !t.tx.open, saves: true}
 	t.tx.open = true
 	if t.direct(p) {
@@ -54,7 +57,7 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 
 // direct says that nothing has to be known before the COMMIT: it may travel with the statements.
 func (t *Target) direct(p *Plan) bool {
-	if !p.last.Boundary || p.wants || t.pending.len() > 0 || len(t.tx.asked) > 0 || len(t.tx.arrived) > 0 {
+	if !p.last.Boundary || p.wants || t.pending.len() > 0 || len(t.tx.asked) > 0 || len(t.tx.arrived) > 0 || t.tx.parking.begun {
 		return false
 	}
 	for i := range p.segments {
@@ -73,7 +76,7 @@ func (t *Target) finish(ctx context.Context, p *Plan, missing []int32) error {
 	if err != nil {
 		return err
 	}
-	arrived := t.pending.arrivals(p.changes)
+	arrived := t.pending.arrivals(p.all) // also what came as a stub: it is parked now
 	if err := t.ask(ctx, asked); err != nil {
 		return err
 	}
@@ -84,6 +87,9 @@ func (t *Target) finish(ctx context.Context, p *Plan, missing []int32) error {
 		return t.exec(ctx, releaseSQL)
 	}
 	if err := t.pending.write(ctx, t.conn, t.cfg.Migration, t.tx.arrived, t.tx.asked); err != nil {
+		return err
+	}
+	if err := t.writeParking(ctx); err != nil {
 		return err
 	}
 	r := &runner{t: t, ctx: ctx, finish: t.finishing(p)}
@@ -98,6 +104,7 @@ func (c *Counters) add(d Counters) {
 	c.Changes += d.Changes
 	c.RowOps += d.RowOps
 	c.Filtered += d.Filtered
+	c.Parked += d.Parked
 }
 
 // finishing are the parameters of the progress row's move to the end of the plan.
@@ -117,6 +124,7 @@ func (t *Target) committed(p *Plan) {
 		t.progress.Committed = time.UnixMicro(p.last.Committed)
 	}
 	t.pending.commit(t.tx.arrived, t.tx.asked)
+	t.commitParking()
 	t.stats.Transactions++
 	t.tx = transaction{}
 }

@@ -109,6 +109,9 @@ func (t *Target) readOwned(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	t.progress = *p
+	if err := t.parked.load(ctx, tx, t.cfg.Migration); err != nil {
+		return err
+	}
 	return t.pending.load(ctx, tx, t.cfg.Migration)
 }
 

@@ -8,7 +8,7 @@ import (
 // Plan is a list of batches made ready for the target: folded, its statements' parameters encoded. It stays valid until
 // Release, also over retries.
 type Plan struct {
-	changes  []*change.Mapped
+	changes  []*change.Mapped // of all, those that are applied: see sift
 	segments []segment
 	to       frontier.Cursor // where the target stands behind it
 	last     *frontier.Frontier
@@ -16,6 +16,12 @@ type Plan struct {
 	wants    bool // some change asks for a row
 	copies   bool // some statement is a COPY
 	buf      []byte
+
+	all          []*change.Mapped
+	folded       []segment // of all of them
+	foldedCopies bool
+	base         Counters
+	faults       bool // some change has a fault
 }
 
 // Frontier is the one that the plan ends at.
@@ -58,30 +64,32 @@ func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error)
 	for i := range batches {
 		total += len(batches[i].Changes)
 	}
-	p.changes = make([]*change.Mapped, 0, total)
+	p.all = make([]*change.Mapped, 0, total)
 	for i := range batches {
 		for j := range batches[i].Changes {
-			p.changes = append(p.changes, &batches[i].Changes[j])
+			p.all = append(p.all, &batches[i].Changes[j])
 		}
 	}
-	for _, m := range p.changes {
-		p.counters.Changes++
-		p.counters.RowOps += int64(len(m.Ops))
-		if len(m.Ops) == 0 && m.Want == nil {
-			p.counters.Filtered++
+	for _, m := range p.all {
+		p.base.Changes++
+		p.base.RowOps += int64(len(m.Ops))
+		if len(m.Ops) == 0 && m.Want == nil && m.Fault == nil {
+			p.base.Filtered++
 		}
+		p.faults = p.faults || m.Fault != nil
 		p.wants = p.wants || m.Want != nil
 	}
 	f := t.folder
 	f.buf = p.buf
 	var err error
-	p.segments, err = f.run(p.changes)
+	p.folded, err = f.run(p.all)
 	p.buf = f.buf
-	for i := range p.segments {
-		for j := range p.segments[i].statements {
-			p.copies = p.copies || p.segments[i].statements[j].copy != nil
+	for i := range p.folded {
+		for j := range p.folded[i].statements {
+			p.foldedCopies = p.foldedCopies || p.folded[i].statements[j].copy != nil
 		}
 	}
+	p.changes, p.segments, p.counters, p.copies = p.all, p.folded, p.base, p.foldedCopies
 	return p, err
 }
 

@@ -37,14 +37,16 @@ type Progress struct {
 	Committed    time.Time // the source's commit time of what was applied last; zero: nothing yet
 	Applied      time.Time // when this server did so
 	Counters
-	Pending int64
+	Pending    int64
+	ParkedRows int64 // now
 }
 
-// Counters add up over the migration's life: Changes = those with row operations + Filtered.
+// Counters add up over the migration's life: Changes = those with row operations + Filtered + Parked.
 type Counters struct {
 	Changes  int64 // source changes taken in
 	RowOps   int64 // row operations that they held
 	Filtered int64 // source changes without any row operation
+	Parked   int64 // source changes that were set aside, also where a later one has superseded them
 }
 
 // Cursor is where to open the input.
@@ -54,7 +56,8 @@ func (p *Progress) Cursor() frontier.Cursor {
 
 const progressSQL = `
 SELECT migration, mode, fingerprint, epoch, (lsn - '0/0'::pg_catalog.pg_lsn)::text, seq, frontier_offset, incarnation,
-       owner, backend_pid, backend_start, loaded, committed, applied, changes, row_ops, filtered,
+       owner, backend_pid, backend_start, loaded, committed, applied, changes, row_ops, filtered, p.parked,
+       (SELECT pg_catalog.count(*) FROM segue.parked k WHERE k.migration = p.migration),
        (SELECT pg_catalog.count(*) FROM segue.pending n WHERE n.migration = p.migration)
 FROM segue.progress p WHERE migration = $1`
 
@@ -77,7 +80,7 @@ func scanProgress(row pgx.Row) (*Progress, error) {
 	var lsn string
 	var committed, applied *time.Time
 	err := row.Scan(&p.Migration, &p.Mode, &p.Fingerprint, &epoch, &lsn, &seq, &p.Offset, &p.Incarnation,
-		&p.Owner, &p.BackendPID, &p.BackendStart, &p.Loaded, &committed, &applied, &p.Changes, &p.RowOps, &p.Filtered, &p.Pending)
+		&p.Owner, &p.BackendPID, &p.BackendStart, &p.Loaded, &committed, &applied, &p.Changes, &p.RowOps, &p.Filtered, &p.Parked, &p.ParkedRows, &p.Pending)
 	if err != nil {
 		return nil, err
 	}

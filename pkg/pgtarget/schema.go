@@ -16,7 +16,7 @@ const schemaVersion = 1
 
 // schemaStatements make the bookkeeping schema. Each may be run again at any time.
 func schemaStatements() []string {
-	return []string{
+	return append([]string{
 		`CREATE SCHEMA IF NOT EXISTS segue`,
 		`CREATE TABLE IF NOT EXISTS segue.version (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), version integer NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS segue.progress (
@@ -75,8 +75,8 @@ func schemaStatements() []string {
 			released boolean NOT NULL DEFAULT false,
 			PRIMARY KEY (migration, mark)
 		)`,
-		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion),
-	}
+	}, append(parkedStatements(),
+		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion))...)
 }
 
 // schemaLock keeps two processes from creating the schema at once: IF NOT EXISTS alone can fail when they race.
@@ -100,10 +100,10 @@ func EnsureSchema(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// readVersion returns 0 where there is no schema yet.
+// readVersion returns 0 where there is no schema yet, or one from before its last table.
 func readVersion(ctx context.Context, q postgres.Querier) (int, error) {
 	var there bool
-	err := q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('segue.version') IS NOT NULL`).Scan(&there)
+	err := q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('segue.version') IS NOT NULL AND pg_catalog.to_regclass('segue.parked_log') IS NOT NULL`).Scan(&there)
 	if err != nil {
 		return 0, step("look for schema segue", err)
 	}

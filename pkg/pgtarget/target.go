@@ -37,6 +37,7 @@ type Config struct {
 	// error, which people see.
 	LockTimeout time.Duration
 	Asker       Asker
+	Park        Park
 	// NoOrigin leaves transactions without a replication origin. A server has few places for them.
 	NoOrigin bool
 }
@@ -56,6 +57,7 @@ type Target struct {
 	buffers  buffers
 	progress Progress
 	pending  pendingKeys
+	parked   parkedKeys
 	tx       transaction
 	lost     bool // slices of an open transaction went with the connection, and nobody was told yet
 	notes    []string
@@ -76,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	if cfg.LockTimeout == 0 {
 		cfg.LockTimeout = lockTimeout
 	}
+	cfg.Park = cfg.Park.withDefaults()
 	unique := make([]byte, 6)
 	_, _ = rand.Read(unique) // never fails
 	t := &Target{
@@ -207,7 +210,7 @@ func (t *Target) Cursor() frontier.Cursor { return t.progress.Cursor() }
 // Progress is the row as this process last committed it.
 func (t *Target) Progress() Progress {
 	p := t.progress
-	p.Pending = int64(t.pending.len())
+	p.Pending, p.ParkedRows = int64(t.pending.len()), int64(t.parked.len())
 	return p
 }
 

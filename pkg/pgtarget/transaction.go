@@ -25,6 +25,7 @@ type transaction struct {
 	counters Counters
 	asked    []pendingKey // that become pending with the commit
 	arrived  []pendingKey // that end being pending with it
+	parking  parking
 }
 
 const (
@@ -43,9 +44,9 @@ WITH moved AS (
 	       frontier_offset = $4::text::bigint, incarnation = $5::text::bigint,
 	       committed = 'epoch'::timestamptz + $6::text::double precision * '1 microsecond'::interval,
 	       applied = pg_catalog.clock_timestamp(), changes = changes + $7::text::bigint,
-	       row_ops = row_ops + $8::text::bigint, filtered = filtered + $9::text::bigint
-	WHERE migration = $10::text AND owner = $11::text AND epoch = $12::text::bigint AND lsn = $13::text::pg_catalog.pg_lsn
-	  AND seq = $14::text::bigint AND frontier_offset = $15::text::bigint
+	       row_ops = row_ops + $8::text::bigint, filtered = filtered + $9::text::bigint, parked = parked + $10::text::bigint
+	WHERE migration = $11::text AND owner = $12::text AND epoch = $13::text::bigint AND lsn = $14::text::pg_catalog.pg_lsn
+	  AND seq = $15::text::bigint AND frontier_offset = $16::text::bigint
 	RETURNING 1)
 SELECT 1 / pg_catalog.count(*) FROM moved`
 
@@ -59,7 +60,7 @@ func (t *Target) progressParams(to frontier.Cursor, committed int64, c Counters)
 	at := func(p change.Position) [][]byte {
 		return [][]byte{[]byte(epochText(p)), []byte(lsnText(p.LSN)), []byte(seqText(p))}
 	}
-	out := append(at(to.At), n(to.Offset), n(to.Incarnation), micros, n(c.Changes), n(c.RowOps), n(c.Filtered),
+	out := append(at(to.At), n(to.Offset), n(to.Incarnation), micros, n(c.Changes), n(c.RowOps), n(c.Filtered), n(c.Parked),
 		[]byte(t.cfg.Migration), []byte(t.owner))
 	return append(append(out, at(t.progress.At)...), n(t.progress.Offset))
 }

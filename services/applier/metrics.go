@@ -14,6 +14,8 @@ type Metrics struct {
 	retries, halvings, asked, copied          prometheus.Counter
 	batch, seconds, delay                     prometheus.Histogram
 	lag, pending, appliedLSN, appliedFrontier prometheus.Gauge
+	parkedChanges                             prometheus.Counter
+	parked                                    prometheus.Gauge
 }
 
 // NewMetrics registers the metrics.
@@ -37,6 +39,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return &Metrics{
 		changes:         counter("changes_total", "Source changes applied."),
 		rowOps:          counter("row_ops_total", "Row operations applied, before folding."),
+		parkedChanges:   counter("parked_changes_total", "Source changes set aside: with a fault, or of a row that was parked already."),
+		parked:          gauge("parked_rows", "Rows parked now: segue.parked on the target says which and why."),
 		filtered:        counter("filtered_total", "Source changes that the mapping gave no row operation."),
 		transactions:    counter("transactions_total", "Target transactions committed."),
 		retries:         counter("retries_total", "Attempts repeated behind a transient error."),
@@ -60,6 +64,7 @@ func (a *Applier) observe(p *pgtarget.Plan, took time.Duration) {
 	m.changes.Add(float64(c.Changes))
 	m.rowOps.Add(float64(c.RowOps))
 	m.filtered.Add(float64(c.Filtered))
+	m.parkedChanges.Add(float64(c.Parked))
 	m.batch.Observe(float64(c.Changes))
 	m.seconds.Observe(took.Seconds())
 	stats := a.target.Stats()
@@ -88,6 +93,7 @@ func (a *Applier) publish() {
 	a.progress.Store(&p)
 	m := a.deps.Metrics
 	m.pending.Set(float64(p.Pending))
+	m.parked.Set(float64(p.ParkedRows))
 	m.appliedLSN.Set(float64(p.At.LSN))
 	m.appliedFrontier.Set(float64(p.Offset))
 }

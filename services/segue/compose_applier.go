@@ -37,6 +37,7 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 		URL: string(w.spec.Target.Postgres), App: w.spec.Name.ApplicationName("applier"), Migration: string(w.spec.Name),
 		Owner: w.owner, Mode: pgtarget.Mode(w.stages), Fingerprint: p.mapping.Fingerprint(), Targets: p.mapping.Targets(),
 		AcceptMapping: w.choices.acceptMapping, Asker: asker,
+		Park: pgtarget.Park{Limit: w.spec.Park.Limit, PerTable: w.spec.Park.PerTable},
 	}}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"segue/pkg/change"
 	"segue/pkg/frontier"
 	"segue/pkg/kafka"
+	"segue/pkg/mapping"
 	"segue/pkg/service"
 	"segue/pkg/table"
 	"segue/pkg/wire"
@@ -83,6 +84,9 @@ func (w *work) relay(ctx context.Context, p *plan, h hopping) error {
 		Input:  w.spec.Name.FrontierTopic(h.input),
 		Open:   h.open,
 		Encode: func(c *change.Mapped) (kafka.Encoded, error) { return encode(codecs, c, h.lane) },
+		Stub: func(c *change.Mapped, was kafka.Encoded, _ int) (kafka.Encoded, error) {
+			return stub(codecs, p.mapping, h.stage, c, was)
+		},
 	}).Run(ctx)
 }
 
@@ -101,6 +105,21 @@ func encode(codecs map[table.Name]*wire.Mapped, c *change.Mapped, lane func() (i
 	}
 	e.Value, err = codec.AppendValue(nil, c)
 	return e, err
+}
+
+// stub makes a lane record of a mapped change that is larger than its lane takes: the key and the fault. What cannot be set aside stays as
+// it is, and stops the stage.
+func stub(codecs map[table.Name]*wire.Mapped, rules *mapping.Mapping, stage string, c *change.Mapped, was kafka.Encoded) (kafka.Encoded, error) {
+	if c.SourceKey == nil || c.Fault != nil || rules.For(c.Source).Roams() {
+		return was, nil
+	}
+	c.Fault = &change.Fault{
+		Stage: stage, Code: change.FaultTooLarge, Text: "the mapped row is larger than the " + stage + "'s topic takes", Size: int64(len(was.Key) + len(was.Value)),
+	}
+	c.Ops, c.Want = nil, nil
+	var err error
+	was.Value, err = codecs[c.Source].AppendValue(nil, c)
+	return was, err
 }
 
 // writerConfig is how a stage writes to its own topics.

@@ -1,7 +1,7 @@
 // Package transformer is the stage that makes target rows of source rows: a batch of changes in, a batch of mapped changes out,
 // one for each, in the same order, behind the same frontier. What a row becomes is decided by package mapping; here the
-// work is spread over cores. It keeps its part of promise P1: a change that cannot be mapped stops the stage, and asking
-// again gives the same error, never the next batch. Memory: the batch in hand and its mapped rows (P8).
+// work is spread over cores. It keeps its part of promise P1: a change whose row the mapping has no result for is passed on
+// with that fault, in its place; what else cannot be mapped stops the stage, and asking again gives the same error, never the next batch. Memory: the batch in hand and its mapped rows (P8).
 //
 // The same stage runs staged (between topics) and fused (its output is the deduplicator's input).
 package transformer
@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"segue/pkg/change"
+	"segue/pkg/fault"
 	"segue/pkg/frontier"
 	"segue/pkg/mapping"
 )
@@ -104,9 +105,20 @@ func (t *Transformer) mapAll(in []change.Change, out []change.Mapped) error {
 
 func mapPart(m *mapping.Mapper, in []change.Change, out []change.Mapped) error {
 	for i := range in {
-		if err := m.Map(&in[i], &out[i]); err != nil {
+		if err := m.Map(&in[i], &out[i]); err != nil && !setAside(&out[i], err) {
 			return err
 		}
 	}
 	return nil
+}
+
+// setAside passes a change on with its fault instead of its rows: the applier parks its key, and the others go on. False where the
+// fault is not the change's own, or nothing identifies its row.
+func setAside(out *change.Mapped, err error) bool {
+	if fault.ClassOf(err) != fault.ClassPoison || out.SourceKey == nil {
+		return false
+	}
+	out.Ops, out.Want = nil, nil
+	out.Fault = &change.Fault{Stage: Stage, Code: change.FaultMapping, Text: err.Error()}
+	return true
 }

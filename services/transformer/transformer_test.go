@@ -3,6 +3,7 @@ package transformer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -126,24 +127,44 @@ func TestClaimsPassAndEndsToo(t *testing.T) {
 	}
 }
 
-// P1 and P10: the first change in order that cannot be mapped stops the stage for good, by name and position, without
-// its value.
-func TestFirstFaultStopsForGood(t *testing.T) {
+// P1 and P10: a change that the mapping has no result for is passed on in its place, with its key and its fault, by name and position and without
+// its value; the others are what they would be without it.
+func TestFaultsArePassedOn(t *testing.T) {
 	prices := make([]int, 4000)
 	for i := range prices {
 		prices[i] = 1
 	}
 	prices[1234], prices[3999] = 0, 0
-	s := transformer.New(transformer.Config{Mapping: compile(t), Workers: 4}, &tape{events: []frontier.Event[change.Change]{
-		batch(inserts(prices...)), batch(inserts(1)),
-	}})
+	s := transformer.New(transformer.Config{Mapping: compile(t), Workers: 4}, &tape{events: []frontier.Event[change.Change]{batch(inserts(prices...))}})
+	event, err := s.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range event.Batch.Changes {
+		if prices[i] != 0 {
+			if m.Fault != nil || len(m.Ops) != 1 {
+				t.Fatalf("change %d became %+v", i, m)
+			}
+			continue
+		}
+		if m.Fault == nil || m.Ops != nil || m.Want != nil || string(m.SourceKey[0].Bytes()) != strconv.Itoa(i) || m.Fault.Stage != "transformer" || m.Fault.Code != change.FaultMapping {
+			t.Fatalf("change %d became %+v", i, m)
+		}
+		if want := fmt.Sprintf("map public.items to sales.items.price at 1:0/5#%d: division by zero", i+1); m.Fault.Text != want {
+			t.Fatalf("got  %v\nwant %s", m.Fault.Text, want)
+		}
+	}
+}
+
+// P1: what is not the fault of one row stops the stage for good: asking again gives the same error, never the next batch.
+func TestFirstErrorStopsForGood(t *testing.T) {
+	strange := batch(inserts(1, 1, 1))
+	strange.Batch.Changes[1].Table = &table.Table{Name: table.Name{Schema: "public", Table: "unknown"}}
+	s := transformer.New(transformer.Config{Mapping: compile(t), Workers: 4}, &tape{events: []frontier.Event[change.Change]{strange, batch(inserts(1))}})
 	for range 2 {
 		_, err := s.Next(t.Context())
-		if err == nil || fault.ClassOf(err) != fault.ClassPoison {
-			t.Fatalf("got %v; want a poison fault", err)
-		}
-		if want := "map public.items to sales.items.price at 1:0/5#1235: division by zero"; !strings.Contains(err.Error(), want) {
-			t.Fatalf("got  %v\nwant %s", err, want)
+		if err == nil || fault.ClassOf(err) != fault.ClassFatal || !strings.Contains(err.Error(), "public.unknown") {
+			t.Fatalf("got %v; want a fatal fault", err)
 		}
 		if !s.Ready() {
 			t.Fatal("a stopped stage must say that it has something to tell")

@@ -1,0 +1,237 @@
+package pgtarget
+
+import (
+	"context"
+	"fmt"
+
+	"segue/pkg/change"
+	"segue/pkg/fault"
+	"segue/pkg/postgres"
+	"segue/pkg/table"
+)
+
+// A parked key is a source row of which the target does not have the present state, because a change of it could not travel or has no row
+// in the mapping. Later changes of the key join it and are not applied either: they build on what is not there. What carries the
+// whole row, or deletes it, ends that: nothing before it matters any more. All other keys go on. What the target holds under a parked key
+// is an older version of the row, or nothing; the list is kept in the transactions that carry progress (promises P1 and P4).
+
+// Park bounds the list: so many parked rows are no longer single rows' faults. 0: the defaults.
+type Park struct {
+	Limit    int // of all tables
+	PerTable int
+}
+
+// The defaults of Park.
+const (
+	DefaultParkLimit    = 10_000
+	DefaultParkPerTable = 10_000
+)
+
+func (p Park) withDefaults() Park {
+	if p.Limit == 0 {
+		p.Limit = DefaultParkLimit
+	}
+	if p.PerTable == 0 {
+		p.PerTable = DefaultParkPerTable
+	}
+	return p
+}
+
+// parkedKeys is the committed content of segue.parked: each key with the position of its first change there.
+type parkedKeys struct {
+	keys   map[string]change.Position
+	tables map[table.Name]int
+}
+
+func (p *parkedKeys) len() int { return len(p.keys) }
+
+// load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known.
+func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration string) error {
+	p.keys, p.tables = map[string]change.Position{}, map[table.Name]int{}
+	list, err := ReadParked(ctx, q, migration, -1)
+	for _, k := range list {
+		p.keys[keyString(k.Source, k.Key)] = k.At
+		p.tables[k.Source]++
+	}
+	return err
+}
+
+// parkedState is what the open transaction makes of one key.
+type parkedState struct {
+	source  table.Name
+	key     change.Row
+	stored  bool // it is in segue.parked, and no truncate of this transaction has emptied that
+	parked  bool // now
+	begun   bool // it was parked anew in this transaction
+	ended   *change.Mapped
+	first   change.Position
+	firstOp change.Op
+	at      change.Position // of the newest change
+	op      change.Op
+	fault   change.Fault // of the first change, where begun
+	cause   change.Position
+	changes int64 // that came in this transaction
+}
+
+// parking is what the open transaction makes of the list.
+type parking struct {
+	keys    map[string]*parkedState
+	order   []*parkedState
+	emptied map[table.Name]*change.Mapped // truncated in it
+	counts  map[table.Name]int            // of tables that it touches, as they are now
+	total   int
+	begun   bool // the maps are made
+}
+
+// parkedNow looks at the list as the open transaction has it.
+func (t *Target) parkedNow(source table.Name, key change.Row) bool {
+	_, ok := t.parkedAt(source, key)
+	return ok
+}
+
+// parkedAt is parkedNow with the position that the key is parked since.
+func (t *Target) parkedAt(source table.Name, key change.Row) (change.Position, bool) {
+	if key == nil || t.parkedOf(source) == 0 {
+		return change.Position{}, false
+	}
+	k := keyString(source, key)
+	if s := t.tx.parking.keys[k]; s != nil {
+		return s.first, s.parked
+	}
+	if t.tx.parking.emptied[source] != nil {
+		return change.Position{}, false
+	}
+	at, ok := t.parked.keys[k]
+	return at, ok
+}
+
+// parkedOf is how many keys of a table are parked now.
+func (t *Target) parkedOf(source table.Name) int {
+	if n, ok := t.tx.parking.counts[source]; ok {
+		return n
+	}
+	return t.parked.tables[source]
+}
+
+// count keeps the numbers that the limits go by.
+func (t *Target) count(source table.Name, by int) {
+	p := &t.tx.parking
+	p.counts[source] = t.parkedOf(source) + by
+	p.total += by
+}
+
+// open makes the open transaction's part of the list.
+func (t *Target) openParking() *parking {
+	p := &t.tx.parking
+	if !p.begun {
+		*p = parking{
+			keys: map[string]*parkedState{}, emptied: map[table.Name]*change.Mapped{}, counts: map[table.Name]int{},
+			total: t.parked.len(), begun: true,
+		}
+	}
+	return p
+}
+
+// stateOf returns the transaction's state of a key.
+func (t *Target) stateOf(source table.Name, key change.Row) *parkedState {
+	p := t.openParking()
+	k := keyString(source, key)
+	s := p.keys[k]
+	if s == nil {
+		s = &parkedState{source: source, key: key}
+		if p.emptied[source] == nil {
+			s.first, s.stored = t.parked.keys[k], t.has(k)
+			s.parked = s.stored
+		}
+		p.keys[k] = s
+		p.order = append(p.order, s)
+	}
+	return s
+}
+
+func (t *Target) has(k string) bool {
+	_, ok := t.parked.keys[k]
+	return ok
+}
+
+// park adds a change to a key's entry, which it begins where there is none.
+func (t *Target) park(m *change.Mapped, key change.Row, f change.Fault, cause change.Position) error {
+	s := t.stateOf(m.Source, key)
+	if !s.parked {
+		s.parked, s.begun, s.first, s.firstOp, s.fault, s.cause, s.changes = true, true, m.Pos, m.SourceOp, f, cause, 0
+		t.count(m.Source, 1)
+	}
+	s.at, s.op = m.Pos, m.SourceOp
+	s.changes++
+	if n := t.parkedOf(m.Source); n > t.cfg.Park.PerTable {
+		return parkedTooMany(fmt.Sprintf("%d rows of %s are parked", n, m.Source), m.Pos, &f, "park.per_table", t.cfg.Park.PerTable)
+	}
+	if n := t.tx.parking.total; n > t.cfg.Park.Limit {
+		return parkedTooMany(fmt.Sprintf("%d rows are parked", n), m.Pos, &f, "park.limit", t.cfg.Park.Limit)
+	}
+	return nil
+}
+
+func parkedTooMany(what string, at change.Position, f *change.Fault, key string, limit int) error {
+	return fault.Fatal(fmt.Errorf("apply up to %s: %s, and %s is %d; the last one for: %s", at, what, key, limit, f.Text),
+		"nothing at or behind this position was applied, no data is at risk: segue.parked on the target says which rows and why; mend the cause, or raise "+key+" in segue.yaml, then start again")
+}
+
+// settle ends a key's entry: the change carries the whole row, or deletes it.
+func (t *Target) settle(m *change.Mapped, key change.Row) {
+	if !t.parkedNow(m.Source, key) {
+		return
+	}
+	s := t.stateOf(m.Source, key)
+	s.parked, s.ended = false, m
+	t.count(m.Source, -1)
+}
+
+// empty ends every entry of a truncated table.
+func (t *Target) empty(m *change.Mapped) {
+	n := t.parkedOf(m.Source)
+	if n == 0 {
+		return
+	}
+	p := t.openParking()
+	for _, s := range p.order {
+		if s.source == m.Source {
+			if s.parked {
+				s.parked, s.ended = false, m
+			}
+			s.stored = false
+		}
+	}
+	p.emptied[m.Source] = m
+	t.count(m.Source, -n)
+}
+
+// commitParking takes over what a commit has written.
+func (t *Target) commitParking() {
+	p := &t.tx.parking
+	if len(p.emptied) > 0 { // which keys were a table's, only the entries know: they are few, and a truncate is rare
+		for k := range t.parked.keys {
+			for name := range p.emptied {
+				if ofTable(k, name) {
+					delete(t.parked.keys, k)
+				}
+			}
+		}
+	}
+	for k, s := range p.keys {
+		if s.parked {
+			t.parked.keys[k] = s.first
+		} else {
+			delete(t.parked.keys, k)
+		}
+	}
+	for name, n := range p.counts {
+		t.parked.tables[name] = n
+	}
+}
+
+// ofTable says whether a keyString is of a table.
+func ofTable(k string, name table.Name) bool {
+	prefix := name.Schema + "\x00" + name.Table + "\x00"
+	return len(k) >= len(prefix) && k[:len(prefix)] == prefix
+}
