@@ -39,6 +39,7 @@ type Standing struct {
 	Loaded  bool
 	Pending map[table.Name]int64 // by source table
 	Reading map[table.Name]bool  // source tables of which rows are still being read: a load, or a resync
+	Parked  map[table.Name]int64 // by source table; nil: none
 }
 
 // Bookkeeping reads the standing in a transaction on the target.
@@ -230,6 +231,11 @@ func blocked(a *assignment, s Standing) string {
 		}
 		if n := s.Pending[f.source.Name]; n > 0 {
 			return fmt.Sprintf("%d rows of %s are pending", n, f.source.Name)
+		}
+		if n := s.Parked[f.source.Name]; n > 0 {
+			// They stay so until somebody does something about them: this run can say nothing of the table.
+			a.unit.failed = fmt.Sprintf("%d rows of %s are parked: segue.parked on the target says which, and why", n, f.source.Name)
+			return a.unit.failed
 		}
 	}
 	return ""

@@ -237,3 +237,19 @@ func TestSegmentsOfUUIDsAndOfMappedRows(t *testing.T) {
 		t.Errorf("%+v", things)
 	}
 }
+
+// P7: what the target holds of a parked row is not what the source has, and it is no drift either.
+func TestP7_ParkedRowsProveNothing(t *testing.T) {
+	r := newRig(t, everything,
+		[]string{customersDDL, fill(10), `CREATE TABLE other (id integer PRIMARY KEY)`},
+		[]string{customersDDL, fill(9), `CREATE TABLE other (id integer PRIMARY KEY)`})
+	pgtest.Exec(t, r.target, fmt.Sprintf(`INSERT INTO segue.parked (migration, source_schema, source_table, key_values, epoch, lsn, seq, op, stage, code, reason,
+		size, changes, last_position, last_op) VALUES ('%s', 'public', 'customers', '{10}', 1, '0/1', 1, 'insert', 'reader', 'too_large', 'test', 1, 1, '1:0/1#1', 'insert')`, r.spec.Name))
+	report := r.compare(Config{Timeout: time.Minute}) // it says so at once: nothing changes by waiting
+	if customers := only(t, report, "public.customers"); customers.Verdict != reconcile.Unknown || !strings.Contains(customers.Reason, "1 rows of public.customers are parked") {
+		t.Fatalf("%+v", report)
+	}
+	if other := only(t, report, "public.other"); other.Verdict != reconcile.Pass {
+		t.Fatalf("%+v", report)
+	}
+}

@@ -80,6 +80,11 @@ func (b *targetBooks) Standing(ctx context.Context, tx pgx.Tx) (Standing, error)
 		return Standing{}, fault.Transient(errors.New("nothing has been applied to the target yet"))
 	}
 	s := Standing{At: p.At, Loaded: p.Loaded, Pending: map[table.Name]int64{}}
+	if p.ParkedRows > 0 {
+		if s.Parked, err = pgtarget.ParkedCounts(ctx, tx, b.migration); err != nil {
+			return s, err
+		}
+	}
 	if p.Pending == 0 {
 		return s, nil
 	}

@@ -54,10 +54,21 @@ func readTarget(ctx context.Context, c Config) (t Target, err error) {
 	if err != nil || p == nil {
 		return t, err
 	}
-	return Target{
+	t = Target{
 		Exists: true, Position: p.At, At: p.At.String(), Mode: string(p.Mode), Owner: p.Owner, Loaded: p.Loaded,
-		Committed: p.Committed, Applied: p.Applied, Changes: p.Changes, Pending: p.Pending,
-	}, nil
+		Committed: p.Committed, Applied: p.Applied, Changes: p.Changes, Pending: p.Pending, Parked: p.ParkedRows, ParkedChanges: p.Parked,
+	}
+	if p.ParkedRows > 0 {
+		counts, err := pgtarget.ParkedCounts(ctx, conn, string(c.Spec.Name))
+		if err != nil {
+			return t, err
+		}
+		for name, n := range counts {
+			t.ParkedTables = append(t.ParkedTables, Parked{Name: name.String(), Rows: n})
+		}
+		slices.SortFunc(t.ParkedTables, func(a, b Parked) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return t, nil
 }
 
 func readStages(ctx context.Context, c Config) (s Stages, err error) {

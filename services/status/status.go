@@ -92,6 +92,16 @@ type Target struct {
 	Applied   time.Time       `json:"applied"` // by the target's clock
 	Changes   int64           `json:"changes"`
 	Pending   int64           `json:"pending"`
+	Parked    int64           `json:"parked"` // rows set aside now
+	// ParkedChanges is how many changes were ever set aside: those that a later one has superseded, too.
+	ParkedChanges int64    `json:"parked_changes"`
+	ParkedTables  []Parked `json:"parked_tables,omitempty"`
+}
+
+// Parked is how many rows of a source table are set aside.
+type Parked struct {
+	Name string `json:"table"`
+	Rows int64  `json:"rows"`
 }
 
 // Lag is how far the target is behind.
