@@ -98,7 +98,7 @@
 // unchanged, and tools that look at after alone find it.
 //
 // The envelope's schema is named <migration>.<schema>.<table>.Envelope, as Debezium's are; the rows' .Value, the keys' .Key. All fields of
-// rows are optional, those of the key are not. A key that holds NaN, or a text that is not UTF-8, is an error: keys have no place for notes.
+// rows are optional, those of the key are not. NaN, and a text that is not UTF-8, are null in a key all the same: no reader takes that for another key.
 // The lane is murmur2 over the key's payload, from its first brace to its last.
 //
 // Decoding takes members in any order, white space and other escapes. It refuses members that are missing, twice or unknown, integers

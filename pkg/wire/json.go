@@ -115,7 +115,8 @@ func (r *RawJSON) Lane(key []byte, n int32) int32 {
 }
 
 // AppendKey adds the key of a row that holds all columns of the table, as change.Change.Key gives it. A table without key has none: dst
-// comes back as it is. What JSON cannot hold exactly (NaN, a text that is not UTF-8) is an error there: a key has no place for notes.
+// comes back as it is. NaN, and a text that is not UTF-8, are null there: no JSON says them, and null in a field that is never null
+// stops other readers instead of giving them another row's key. Segue reads no keys.
 func (r *RawJSON) AppendKey(dst []byte, row change.Row) ([]byte, error) {
 	if len(r.table.Key) == 0 {
 		return dst, nil
@@ -130,10 +131,13 @@ func (r *RawJSON) AppendKey(dst []byte, row change.Row) ([]byte, error) {
 		dst = append(dst, r.rows[k].text...)
 		ok := false
 		if row[k].Kind() == change.KindText {
-			dst, ok = r.columns[k].kind.append(dst, row[k].Bytes())
+			text := row[k].Bytes()
+			if dst, ok = r.columns[k].kind.append(dst, text); !ok && r.columns[k].kind.unsayable(text) {
+				dst, ok = append(dst, "null"...), true
+			}
 		}
 		if !ok {
-			return dst[:start], fmt.Errorf("encode key of %s: column %s: no %s there that JSON can hold", r.table.Name, r.columns[k].name, r.columns[k].kind.connect())
+			return dst[:start], fmt.Errorf("encode key of %s: column %s: no %s there", r.table.Name, r.columns[k].name, r.columns[k].kind.connect())
 		}
 	}
 	return append(dst, "}}"...), nil

@@ -116,6 +116,18 @@ func (k jsonKind) append(b, text []byte) (_ []byte, ok bool) {
 	return appendJSONString(b, text)
 }
 
+// unsayable says whether the text is one of the column's type that JSON has no form for.
+func (k jsonKind) unsayable(text []byte) bool {
+	switch k {
+	case jsonFloat, jsonDouble:
+		return string(text) == "NaN"
+	case jsonString:
+		return !utf8.Valid(text)
+	default:
+		return false
+	}
+}
+
 func appendJSONFloat(b, text []byte) ([]byte, bool) {
 	switch string(text) {
 	case "Infinity":
