@@ -23,14 +23,20 @@ func predicate(c chunk.Chunk) string {
 	return " AND (" + c.Where + ")"
 }
 
-// Predicate says whether rows of the table can be asked for by the predicate: see CheckPredicate.
+// Predicate says whether rows of the table can be asked for by the predicate: see CheckPredicate. Its errors are for logs: a predicate may
+// hold a row's value (P10).
 func (s *Scanner) Predicate(ctx context.Context, t *table.Table, where string) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return postgres.Safe(err)
 	}
 	defer conn.Release()
-	return CheckPredicate(ctx, conn.Conn(), t, where)
+	err = CheckPredicate(ctx, conn.Conn(), t, where)
+	var r *refusal
+	if errors.As(err, &r) {
+		return fault.Poison(fmt.Errorf("the predicate over %s: %w", t.Name, r.safe))
+	}
+	return err
 }
 
 // CheckPredicate says whether a predicate is one over the table's own columns that has no effect: by its words, by the functions that it
@@ -77,5 +83,13 @@ func mistake(err error) error {
 	if fault.ClassOf(safe) == fault.ClassTransient {
 		return safe
 	}
-	return fault.Poison(fmt.Errorf("%s (SQLSTATE %s)", pg.Message, pg.Code))
+	return fault.Poison(&refusal{text: fmt.Sprintf("%s (SQLSTATE %s)", pg.Message, pg.Code), safe: safe})
 }
+
+// refusal is what a server says of a predicate: to whoever wrote it, and to everybody.
+type refusal struct {
+	text string
+	safe error
+}
+
+func (r *refusal) Error() string { return r.text }

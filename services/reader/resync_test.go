@@ -187,7 +187,7 @@ func TestAResyncWhosePredicateFailsIsPassedOver(t *testing.T) {
 	x := h.target()
 	x.settle()
 	var handled int64
-	for _, where := range []string{"true) TO STDOUT; DROP TABLE public.a; --", "nosuch > 1", "pg_sleep(1) IS NULL", "nextval('public.versions') > 0", "1 / (n - n) > 0", "n::text::date IS NULL"} {
+	for _, where := range []string{"true) TO STDOUT; DROP TABLE public.a; --", "nosuch > 1", "pg_sleep(1) IS NULL", "nextval('public.versions') > 0", "1 / (n - n) > 0", "n::text::date IS NULL", "n = 'secret'"} {
 		handled = x.resync("a", where)
 	}
 	x.until("all to be passed over", func() bool { return x.handled >= handled })
@@ -197,6 +197,9 @@ func TestAResyncWhosePredicateFailsIsPassedOver(t *testing.T) {
 		if !strings.Contains(logs, want) {
 			t.Errorf("the log does not say %q:\n%s", want, logs)
 		}
+	}
+	if strings.Contains(logs, "secret") {
+		t.Errorf("the log tells a value:\n%s", logs)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"segue/pkg/change"
+	"segue/pkg/fault"
 	"segue/pkg/mapping"
 	"segue/pkg/pgtarget"
 	"segue/pkg/reconcile"
@@ -99,6 +100,11 @@ func (r *resyncing) mendOnce(ctx context.Context, compared reconciler.Report, re
 			continue
 		}
 		handled, err := r.ask(ctx, rule.Source(), keys)
+		if fault.ClassOf(err) == fault.ClassPoison { // the target's column takes more than the source's
+			result.Left = int64(len(keys))
+			result.Reason = "rows of the target have keys that the source's column cannot hold: delete them by hand"
+			continue
+		}
 		if err != nil {
 			return asked, err
 		}

@@ -174,7 +174,9 @@ func (r *resyncing) read(ctx context.Context, t *table.Table, wait bool, result 
 	handled := int64(0)
 	switch {
 	case r.keys != nil:
-		handled, err = r.ask(ctx, t, r.keys)
+		if handled, err = r.ask(ctx, t, r.keys); fault.ClassOf(err) == fault.ClassPoison {
+			err = usage(err)
+		}
 	case r.where == "" && open(&state, t.Name):
 		r.say("%s is being read already: waiting for its end", t.Name)
 	default:
@@ -216,7 +218,7 @@ func (r *resyncing) ask(ctx context.Context, t *table.Table, keys []change.Row) 
 			return err
 		})
 		if fault.ClassOf(err) == fault.ClassPoison {
-			return 0, usage(fmt.Errorf("a key is no value of its column's type: %w", err))
+			return 0, fault.Poison(fmt.Errorf("a key is no value of its column's type: %w", err))
 		}
 		if err != nil {
 			return 0, err
@@ -266,7 +268,7 @@ func (r *resyncing) await(ctx context.Context, t table.Name, handled int64) (cha
 		if err != nil {
 			return change.Position{}, err
 		}
-		if state.Requests >= handled && !open(&state, t) {
+		if state.Requests >= handled && (r.keys != nil || !open(&state, t)) {
 			return state.At, nil
 		}
 		last := r.follower.Standing().Last
