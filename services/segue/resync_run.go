@@ -96,8 +96,8 @@ func (r *resyncing) close() {
 
 // run asks for the tables, one behind the other, and compares. Tables that others refer to come first: rows that the target lost could
 // not be put in before those that they refer to.
-func (r *resyncing) run(ctx context.Context, wait bool) (resyncReport, error) {
-	report := resyncReport{Migration: string(r.work.spec.Name)}
+func (r *resyncing) run(ctx context.Context, wait bool) (report resyncReport, err error) {
+	report = resyncReport{Migration: string(r.work.spec.Name)}
 	defer func() { report.Seconds = time.Since(r.started).Seconds() }()
 	if r.where != "" {
 		err := r.onSource(ctx, func(conn *pgx.Conn) error { return pgscan.CheckPredicate(ctx, conn, r.tables[0], r.where) })

@@ -182,7 +182,7 @@ func TestPipelineResyncCommand(t *testing.T) {
 		t.Errorf("only asked: %s", got)
 	}
 	got = s.resync(t.Context(), "--table", "public.*")
-	if got.code != exitFine || got.report.Verdict != "pass" {
+	if got.code != exitFine || got.report.Verdict != "pass" || got.report.Seconds == 0 {
 		t.Errorf("all of it: %s", got)
 	}
 	s.settle()
