@@ -16,7 +16,7 @@ import (
 )
 
 // ErrSuperseded says that a later claim than the writer's own stands on its frontier topic: another process has
-// taken over, nothing that this one writes counts any more.
+// taken over, nothing that this one writes counts any more. A process with a Seat asks then whose it is, and stands by or claims again.
 var ErrSuperseded = errors.New("another process has taken over")
 
 // ErrFingerprint says that the topic was written by another mapping than the consumer's.
@@ -27,7 +27,7 @@ var ErrClosed = errors.New("closed")
 
 func superseded(topic string, own, later int64) error {
 	err := fmt.Errorf("write %s with claim %d: claim %d came later: %w", topic, own, later, ErrSuperseded)
-	return fault.Fatal(err, "one process runs this stage; stop the other one, or leave this one stopped. No data is at risk")
+	return fault.Fatal(err, "no data is at risk. Processes with the same brokers take turns by themselves: look for one that runs this migration outside of them")
 }
 
 const lostHint = "data that Kafka had acknowledged is gone: resync from the source, and see that the topics' " +

@@ -60,6 +60,12 @@ type seating struct {
 	failed error     // for good
 }
 
+// sure says that nobody else can have the seat now. The wall clock counts too: the monotonic one stands still while a machine is suspended.
+func (n *seating) sure() bool {
+	now := time.Now()
+	return n.tenure != nil && now.Before(n.until) && now.Round(0).Before(n.until.Round(0))
+}
+
 // Standby is what a process that waits for its seat knows.
 type Standby struct {
 	Owner string // who works; empty: nobody is known yet
@@ -97,7 +103,7 @@ func (s *Seat) Take(ctx context.Context, told func(Standby)) (tenure context.Con
 			return nil, nil, ctx.Err()
 		case now.failed != nil:
 			return nil, nil, now.failed
-		case now.tenure != nil && time.Now().Before(now.until):
+		case now.sure():
 			tenure, release := context.WithCancel(ctx)
 			stop := context.AfterFunc(now.tenure, release)
 			return tenure, func() { stop(); release() }, nil
@@ -127,7 +133,7 @@ func (s *Seat) Confirm(ctx context.Context) (bool, error) {
 			return false, now.failed
 		case now.tenure == nil:
 			return false, nil
-		case time.Now().Before(now.until):
+		case now.sure():
 			return true, nil
 		}
 		signal(s.poke)

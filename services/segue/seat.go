@@ -77,11 +77,12 @@ func (w *work) tenures(ctx context.Context, name string, seat *kafka.Seat, statu
 		case ctx.Err() != nil:
 			return err
 		case lost:
-			w.log.Warn("another process of this service has taken over", "service", name)
+			w.log.Warn("another process of this service has taken over", "service", name, "ended_with", fmt.Sprint(err))
 			w.forget()
 		case !displaced(err):
 			return err
 		default:
+			status.Wait("for its consumer group, to ask who works")
 			if ours, asked := seat.Confirm(ctx); asked != nil || ours {
 				// Somebody without a seat, or an older process's claim that was long on its way. Whoever it is: this one claims again.
 				return errors.Join(asked, fault.Transient(fmt.Errorf("%w; the seat is still this process's: it begins again behind what counts", err)))
