@@ -20,6 +20,8 @@ const (
 	Status = "status"
 	// Stream is START_REPLICATION.
 	Stream = "stream"
+	// Replication opens a replication connection.
+	Replication = "replication"
 )
 
 // Kafka frames requests to a broker. Frontier topics are known by their names, which stand in produce requests up to version 12: a broker that speaks
@@ -86,5 +88,8 @@ func (p *postgres) startup(b []byte) (int, string) {
 		return 0, ""
 	}
 	p.started = binary.BigEndian.Uint16(b[4:]) == protocolVersion3
+	if p.started && bytes.Contains(b[:size], []byte("\x00replication\x00")) {
+		return size, Replication
+	}
 	return size, ""
 }

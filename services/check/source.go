@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"segue/pkg/fault"
 	"segue/pkg/mapping"
 	"segue/pkg/migration"
 	"segue/pkg/pgsource"
@@ -122,6 +123,10 @@ func (r *report) pooled() {
 // replication opens a connection like the reader's.
 func (r *report) replication(ctx context.Context, spec *migration.Spec) {
 	conn, err := postgres.ConnectReplication(ctx, string(spec.Source.Postgres), spec.Name.ApplicationName("check"))
+	if fault.ClassOf(err) == fault.ClassTransient {
+		r.failure("source", fmt.Errorf("open a replication connection: %w", err))
+		return
+	}
 	if err != nil {
 		r.error("source", "open a replication connection: "+err.Error(),
 			"allow it in pg_hba.conf (the line of the database is enough for logical replication), and name the server itself, not a pooler, in source.postgres")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kversion"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
 
 	"segue/pkg/embedded"
 	"segue/pkg/kafkatest"
@@ -23,15 +24,12 @@ import (
 // stalled, slowed down, refused), and exactly before and after the three messages on which the promises hang: a lane's records, a
 // frontier, a confirmation to the slot. The model's verdict is exact (P1 to P4). SEGUE_NETWORKS sets how many, SEGUE_SEED runs one.
 func TestPipelineNetwork(t *testing.T) {
-	registry, err := embedded.StartRegistry(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = registry.Close() })
+	registry := srfake.New()
+	t.Cleanup(registry.Close)
 	for _, seed := range networkSeeds(t) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
-			runNetwork(t, registry.URL, seed)
+			runNetwork(t, registry.URL(), seed)
 		})
 	}
 }
@@ -233,11 +231,8 @@ func (n *network) calm() {
 
 // TestPipelineNetworkPoints meets each point once, in both ways to run, and sees that it was met: a fault that never comes proves nothing.
 func TestPipelineNetworkPoints(t *testing.T) {
-	registry, err := embedded.StartRegistry(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = registry.Close() })
+	registry := srfake.New()
+	t.Cleanup(registry.Close)
 	type point struct {
 		name   string
 		action nettest.Action
@@ -245,17 +240,18 @@ func TestPipelineNetworkPoints(t *testing.T) {
 	for i, p := range []point{
 		{nettest.ProduceLane, nettest.Before}, {nettest.ProduceLane, nettest.After}, {nettest.ProduceFrontier, nettest.Before},
 		{nettest.ProduceFrontier, nettest.After}, {nettest.Status, nettest.Before}, {nettest.Status, nettest.AfterSent}, {nettest.Stream, nettest.Before},
+		{nettest.Replication, nettest.Before}, {nettest.Replication, nettest.After},
 	} {
 		t.Run(fmt.Sprintf("%s %d", p.name, p.action), func(t *testing.T) {
 			t.Parallel()
 			seed := uint64(2000 + i)
 			n := &network{rnd: rand.New(rand.NewPCG(seed, 11))}
 			n.kafka = n.broker(t)
-			n.story = newStory(t, embedded.Addresses{Brokers: []string{n.kafka.Addr()}, Registry: registry.URL}, seed)
+			n.story = newStory(t, embedded.Addresses{Brokers: []string{n.kafka.Addr()}, Registry: registry.URL()}, seed)
 			n.redirect()
 			n.steps(10)
 			proxy := n.kafka
-			if p.name == nettest.Status || p.name == nettest.Stream {
+			if p.name == nettest.Status || p.name == nettest.Stream || p.name == nettest.Replication {
 				proxy = n.source
 			}
 			a := n.at(proxy, p.name, p.action, 0)
