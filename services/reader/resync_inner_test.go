@@ -1,0 +1,50 @@
+package reader
+
+import (
+	"log/slog"
+	"testing"
+
+	"segue/pkg/change"
+	"segue/pkg/chunk"
+	"segue/pkg/frontier"
+	"segue/pkg/request"
+	"segue/pkg/table"
+)
+
+// A table without a key cannot be read again: its rows would be there twice. The request stops nobody.
+func TestATableWithoutAKeyIsNotReadAgain(t *testing.T) {
+	bare := &table.Table{OID: 2, Name: table.Name{Schema: "public", Table: "bare"}, Columns: []table.Column{{Name: "a"}}}
+	resumed := frontier.NewState()
+	s := &session{desk: newDesk([]*table.Table{bare}, chunk.NewPlan(nil, nil, 1), 1<<20, &resumed), log: slog.New(slog.DiscardHandler)}
+	for i, kind := range []request.Kind{request.Resync, request.Keys} {
+		if err := s.take(t.Context(), int64(i), &request.Request{Kind: kind, Table: bare.Name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if loads := s.desk.place(); len(loads) > 0 || s.desk.asked.handled != 2 || s.desk.next() != nil {
+		t.Errorf("loads %v, %d handled", loads, s.desk.asked.handled)
+	}
+}
+
+// A whole table gets its place only when every request before it is handled, so that a crash begins it once.
+func TestAResyncWaitsForItsTurn(t *testing.T) {
+	resumed := frontier.NewState()
+	h := chunk.Heap{Table: shape, Leaf: shape.Name, Filenode: 1, Blocks: 3}
+	load := frontier.Load{Table: shape.Name, Leaf: shape.Name, Filenode: 1, Blocks: 3, Done: []frontier.Range{{To: 3}}, Complete: true}
+	d := newDesk([]*table.Table{shape}, chunk.NewPlan([]chunk.Heap{h}, []frontier.Load{load}, 1), 1<<20, &resumed)
+	d.ready = true
+	d.asked.enter(0, shape, []change.Row{row("1", "")})
+	d.again(&resync{offset: 1, table: shape, heaps: []chunk.Heap{h}})
+	if loads := d.place(); len(loads) > 0 {
+		t.Fatalf("placed before its turn: %v", loads)
+	}
+	_, _, requests := d.asked.next()
+	d.asked.done(requests)
+	loads := d.place()
+	if len(loads) != 1 || loads[0].Complete || len(loads[0].Done) > 0 || d.asked.handled != 2 {
+		t.Fatalf("%v, %d handled", loads, d.asked.handled)
+	}
+	if again := d.place(); len(again) > 0 {
+		t.Errorf("placed twice: %v", again)
+	}
+}
