@@ -9,6 +9,9 @@ type Target struct {
 	Columns []int // ordinals in Table.Columns
 	// Key holds the places in a mapped Row (indices into Columns) of the target table's key columns, in key order.
 	Key []int
+	// Keyless says that the source table has no key: rows may be doubled, Key holds every place, and an update or a delete
+	// concerns exactly one of the rows that are as its old row is.
+	Keyless bool
 	// SoleFeeder says that no other source table feeds this target table: only then a truncate is passed on.
 	SoleFeeder bool
 }
@@ -18,7 +21,8 @@ type RowOp struct {
 	// Target is an index into the mapping's list of targets; a mapping's fingerprint stands for that list.
 	Target int
 	// Op: Insert and Read carry the whole row and replace what is there; Update sets the columns that are not absent;
-	// Delete removes by Key; Truncate empties the table.
+	// Delete removes by Key; Truncate empties the table. Of a keyless target every operation is what happened to one row: Insert and
+	// Read put one in, Update turns one into another, Delete takes one away.
 	Op Op
 	// Key holds the old key's values, in the order of Target.Key, where it differs from Row's (update) or where there
 	// is no Row (delete); else nil.
@@ -40,7 +44,7 @@ type Mapped struct {
 	// not say enough; the answer comes as a Read or a Delete through the lanes. Nil: nothing is asked.
 	Want Row
 	// SourceKey identifies the source row (after the change; before it, for a delete), in the order of the source
-	// table's key: what the applier asks for when a partial update finds no row. Nil for truncates.
+	// table's key: what the applier asks for when a partial update finds no row. Nil for truncates, and where the table has no key.
 	SourceKey Row
 	// OldKey is the source key before an update that changed it; else nil.
 	OldKey Row

@@ -26,6 +26,9 @@ func (m *Mapper) apply(p *plan, c *change.Change, out *change.Mapped) error {
 	if err := p.wellFormed(c); err != nil {
 		return err
 	}
+	if p.rule.target.Keyless {
+		return m.applyKeyless(p, c, out)
+	}
 	row := c.After
 	if c.Op == change.Delete {
 		row = c.Before

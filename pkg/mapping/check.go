@@ -29,12 +29,19 @@ func (d *draft) checkSourceKey() {
 	switch {
 	case d.source.Identity == table.IdentityNothing:
 		d.mistake(at, "%s has replica identity nothing, so its updates and deletes cannot be followed: ALTER TABLE %s REPLICA IDENTITY DEFAULT", name, name.SQL())
-	case len(d.source.Key) == 0:
-		d.mistake(at, "%s has no primary key; tables without a key are not supported yet: ALTER TABLE %s ADD PRIMARY KEY (…), or exclude it", name, name.SQL())
+	case d.source.Keyless() && d.source.Identity != table.IdentityFull:
+		d.mistake(at, "%s has no key, so its updates and deletes name no row: ALTER TABLE %s ADD PRIMARY KEY (…), or ALTER TABLE %s REPLICA IDENTITY FULL, or exclude it",
+			name, name.SQL(), name.SQL())
+	case d.source.Keyless() && d.source.Partitioned:
+		d.mistake(at, "%s is partitioned and has no key: the log does not tell which rows a partition takes away: ALTER TABLE %s ADD PRIMARY KEY (…), or exclude it", name, name.SQL())
 	}
 }
 
 func (d *draft) checkTargetKey() {
+	if d.source.Keyless() {
+		d.checkKeylessTarget()
+		return
+	}
 	at, name := place(d.entry.To.At, d.entry.From.At), d.target.Name
 	if len(d.target.Key) == 0 {
 		d.mistake(at, "%s on the target has no primary key and no unique index that is not deferrable, so its rows cannot be found again: ALTER TABLE %s ADD PRIMARY KEY (…)", name, name.SQL())
@@ -126,7 +133,7 @@ func (d *draft) unfedNames() []string {
 func (d *draft) checkUnfed() {
 	for i := range d.target.Columns {
 		col := &d.target.Columns[i]
-		if d.fed[i] != nil || !col.NotNull || col.Default || col.AlwaysIdentity || col.Generated || d.broken[col.Name] || d.target.IsKey(i) {
+		if d.fed[i] != nil || !col.NotNull || col.Default || col.AlwaysIdentity || col.Generated || d.broken[col.Name] || (d.target.IsKey(i) && !d.source.Keyless()) {
 			continue
 		}
 		d.mistake(place(d.entry.To.At, d.entry.From.At), "nothing feeds %s.%s, which must not be null and has no default: add it to set", d.target.Name, col.Name)
@@ -140,7 +147,7 @@ func (d *draft) checkNull(i int, p *columnPlan) {
 	}
 	switch p.kind {
 	case isConstant:
-		if p.value.IsNull() && !d.target.IsKey(i) {
+		if p.value.IsNull() && (!d.target.IsKey(i) || d.source.Keyless()) {
 			d.mistake(d.at[i], "%s.%s must not be null", d.target.Name, col.Name)
 		}
 	case isExpression:

@@ -85,7 +85,7 @@ func (c *compiler) rule(s Selected, index int) *Rule {
 }
 
 func (d *draft) build(index int) *Rule {
-	target := &change.Target{Table: d.target, SoleFeeder: true}
+	target := &change.Target{Table: d.target, SoleFeeder: true, Keyless: d.source.Keyless()}
 	p := &plan{table: d.source, where: d.where, key: d.source.Key}
 	for i := range d.target.Columns {
 		if col, ok := d.fed[i]; ok {
@@ -93,15 +93,28 @@ func (d *draft) build(index int) *Rule {
 			p.columns = append(p.columns, *col)
 		}
 	}
-	for _, k := range d.target.Key {
-		target.Key = append(target.Key, slices.Index(target.Columns, k))
-	}
+	target.Key = d.places(target)
 	if d.where != nil {
 		p.whereInputs = d.ordinals(d.where)
 	}
 	r := &Rule{index: index, source: d.source, target: target, plan: p}
 	p.rule = r
 	return r
+}
+
+// places are the places of the key in a mapped row: all of them, where nothing less tells the source's rows apart.
+func (d *draft) places(t *change.Target) []int {
+	var out []int
+	if t.Keyless {
+		for i := range t.Columns {
+			out = append(out, i)
+		}
+		return out
+	}
+	for _, k := range d.target.Key {
+		out = append(out, slices.Index(t.Columns, k))
+	}
+	return out
 }
 
 func (d *draft) ordinals(x *expression) []int {

@@ -120,6 +120,9 @@ func (r *Rule) Expected(row change.Row) (mapped change.Row, ok bool, err error) 
 	if err != nil {
 		return nil, false, err
 	}
+	if r.target.Keyless {
+		return mapped, true, nil
+	}
 	return mapped, true, r.plan.checkKey(c, mapped)
 }
 

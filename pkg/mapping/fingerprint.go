@@ -36,6 +36,9 @@ func (r *Rule) write(h hash.Hash) {
 		write(h, "column", t.Name, t.Type, t.Base)
 		r.plan.columns[i].write(h, r)
 	}
+	if r.target.Keyless {
+		write(h, "keyless")
+	}
 	for _, k := range r.target.Key {
 		write(h, "target key", r.target.Table.Columns[r.target.Columns[k]].Name)
 	}

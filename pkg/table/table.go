@@ -76,6 +76,9 @@ func (t *Table) Equal(i int) string {
 	return "="
 }
 
+// Keyless says that nothing tells the table's rows apart: equal ones may be there several times.
+func (t *Table) Keyless() bool { return len(t.Key) == 0 }
+
 // IsKey says whether column i belongs to the key.
 func (t *Table) IsKey(i int) bool {
 	for _, k := range t.Key {
