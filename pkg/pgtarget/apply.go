@@ -125,6 +125,11 @@ func (t *Target) committed(p *Plan) {
 	}
 	t.pending.commit(t.tx.arrived, t.tx.asked)
 	t.commitParking()
+	for _, a := range t.tx.asked {
+		if len(a.key) == 0 {
+			t.reloads[a.source]++
+		}
+	}
 	t.stats.Transactions++
 	t.tx = transaction{}
 }

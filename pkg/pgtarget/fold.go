@@ -26,7 +26,8 @@ type folder struct {
 	groupOf map[groupKey]*group // of the segment that is being closed
 	moveAll bool                // key changes trade places: all of them as one statement
 	shapes  *shapes
-	buf     []byte // parameters
+	buf     []byte  // parameters
+	lots    []*lots // by target: nil for one with a key
 }
 
 // tableFold is what the open segment holds for one target table.
@@ -73,7 +74,9 @@ func (f *folder) add(source int32, op *change.RowOp) error {
 	if err := f.check(source, op, t); err != nil {
 		return err
 	}
-	if op.Op == change.Update && op.Key != nil && f.moved(t, op) {
+	if t.Keyless {
+		f.addKeyless(t, source, op)
+	} else if op.Op == change.Update && op.Key != nil && f.moved(t, op) {
 		f.addMove(t, source, op)
 	} else {
 		f.fold(t, source, op)
@@ -94,7 +97,9 @@ func (f *folder) check(source int32, op *change.RowOp, t *target) error {
 		what = "a row of another shape than the target's"
 	case op.Op != change.Delete && op.Key != nil && len(op.Key) != len(t.Key):
 		what = "an old key of another shape than the target's"
-	case op.Op != change.Delete && !whole(op.Row, t.Key):
+	case t.Keyless && op.Op == change.Update && op.Key == nil:
+		what = "an update without its old row"
+	case op.Op != change.Delete && !whole(op.Row, t.Key), t.Keyless && op.Key != nil && !op.Key.Whole():
 		what = "a row without its key"
 	default:
 		return nil

@@ -93,6 +93,7 @@ func (f *folder) close() {
 		f.encode(&seg, phase.list)
 	}
 	f.encodeMoves(&seg)
+	f.closeKeyless(&seg)
 	if len(seg.statements) > 0 {
 		f.closed = append(f.closed, seg)
 	}
@@ -136,8 +137,8 @@ func (f *folder) encodeMoves(seg *segment) {
 // encode adds one statement per group.
 func (f *folder) encode(seg *segment, list []*group) {
 	for _, g := range list {
-		for g.size() > maxRows && (g.act != actMove || !f.moveAll) && !f.copied(g) {
-			seg.statements = append(seg.statements, f.statement(g.head(maxRows)))
+		for g.size() > g.most() && (g.act != actMove || !f.moveAll) && !f.copied(g) {
+			seg.statements = append(seg.statements, f.statement(g.head(g.most())))
 		}
 		seg.statements = append(seg.statements, f.statement(g))
 	}
@@ -146,6 +147,16 @@ func (f *folder) encode(seg *segment, list []*group) {
 // maxRows bounds the rows of a statement: parameters that fit the processor's caches are faster on both sides, and the
 // server works on the first statement while the next is being sent.
 const maxRows = 2000
+
+// most is how many of the group's rows go into one statement. Those that look for rows without a key read the whole table each time.
+func (g *group) most() int {
+	if g.act == actTakeOne || g.act == actTurnOne {
+		return maxSought
+	}
+	return maxRows
+}
+
+const maxSought = 50_000
 
 func (g *group) size() int { return max(len(g.rows), len(g.keys)) }
 
@@ -167,7 +178,7 @@ func (g *group) head(n int) *group {
 // copied says whether the group goes by COPY.
 func (f *folder) copied(g *group) bool {
 	if g.copy == nil {
-		yes := g.act == actUpsert && g.onlyNew && len(g.rows) >= copyRows && f.copies != nil && f.copies(g.target.home)
+		yes := g.act == actPutIn && len(g.rows) >= copyRows || g.act == actUpsert && g.onlyNew && len(g.rows) >= copyRows && f.copies != nil && f.copies(g.target.home)
 		g.copy = &yes
 	}
 	return *g.copy
@@ -179,7 +190,7 @@ const copyRows = 200
 func (f *folder) statement(g *group) statement {
 	t := g.target
 	cols := make([]int, 0, len(t.Columns))
-	if g.act != actDelete {
+	if g.act != actDelete && g.act != actTakeOne {
 		for i := range t.Columns {
 			if g.absent == nil || !g.absent[i].IsAbsent() {
 				cols = append(cols, i)
@@ -192,7 +203,7 @@ func (f *folder) statement(g *group) statement {
 	s := statement{shape: f.shapes.get(t.no, t, g.act, cols), rows: max(len(g.rows), len(g.keys))}
 	s.params = make([][]byte, 0, len(t.Key)+len(cols)+1)
 	switch g.act {
-	case actDelete, actRekey, actMove:
+	case actDelete, actRekey, actMove, actTakeOne, actTurnOne:
 		for k := range t.Key {
 			s.params = append(s.params, f.array(s.rows, func(i int) change.Value { return g.keys[i][k] }))
 		}
@@ -200,7 +211,7 @@ func (f *folder) statement(g *group) statement {
 		for _, k := range t.Key {
 			s.params = append(s.params, f.array(s.rows, func(i int) change.Value { return g.rows[i][k] }))
 		}
-	case actUpsert, actCopy:
+	case actUpsert, actCopy, actPutIn:
 	}
 	for _, c := range cols {
 		s.params = append(s.params, f.array(s.rows, func(i int) change.Value { return g.rows[i][c] }))

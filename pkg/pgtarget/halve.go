@@ -106,12 +106,12 @@ func (h *halving) smaller(from, to int, ends bool) error {
 // is none, it is from.
 func (h *halving) cut(from, to int) int {
 	for i := from + (to-from)/2; i < to; i++ {
-		if !together(h.all[i-1], h.all[i]) {
+		if !h.together(h.all[i-1], h.all[i]) {
 			return i
 		}
 	}
 	for i := from + (to-from)/2; i > from; i-- {
-		if !together(h.all[i-1], h.all[i]) {
+		if !h.together(h.all[i-1], h.all[i]) {
 			return i
 		}
 	}
@@ -119,9 +119,9 @@ func (h *halving) cut(from, to int) int {
 }
 
 // together says that two changes may come from one statement that only works as a whole.
-func together(a, b *change.Mapped) bool {
+func (h *halving) together(a, b *change.Mapped) bool {
 	return (a.SourceOp == change.Truncate && b.SourceOp == change.Truncate) ||
-		(keyChange(a) && keyChange(b) && a.Ops[0].Target == b.Ops[0].Target)
+		(h.keyChange(a) && h.keyChange(b) && a.Ops[0].Target == b.Ops[0].Target)
 }
 
 // serial applies changes [from, to) of one source transaction one by one, in source order. What fails here is what the
@@ -153,7 +153,7 @@ func (h *halving) one(i, to int) (int, error) {
 	for h.all[i].SourceOp == change.Truncate && i+n < to && h.all[i+n].SourceOp == change.Truncate {
 		n++
 	}
-	moves := keyChange(h.all[i])
+	moves := h.keyChange(h.all[i])
 	if moves {
 		if err := h.t.exec(h.ctx, savepointSQL); err != nil {
 			return 0, err
@@ -164,7 +164,7 @@ func (h *halving) one(i, to int) (int, error) {
 		if rerr := h.t.exec(h.ctx, rollbackSQL); rerr != nil {
 			return 0, rerr
 		}
-		n = keyChanges(h.all[i:to])
+		n = h.keyChanges(h.all[i:to])
 		_, merr := h.statements(i, i+n, func(f *folder) { f.moveAll = true })
 		if merr == nil || !dataError(merr) {
 			err = merr
@@ -201,15 +201,15 @@ func (h *halving) statements(from, to int, set func(f *folder)) (table.Name, err
 }
 
 // keyChange says whether the change does nothing but give one row another key.
-func keyChange(m *change.Mapped) bool {
-	return len(m.Ops) == 1 && m.Ops[0].Op == change.Update && m.Ops[0].Key != nil
+func (h *halving) keyChange(m *change.Mapped) bool {
+	return len(m.Ops) == 1 && m.Ops[0].Op == change.Update && m.Ops[0].Key != nil && !h.t.targets[m.Ops[0].Target].Keyless
 }
 
 // keyChanges is how many changes from the first on are key changes of one target table: where keys trade places in one
 // statement of the source, they can only be applied together.
-func keyChanges(changes []*change.Mapped) int {
+func (h *halving) keyChanges(changes []*change.Mapped) int {
 	n := 1
-	for n < len(changes) && keyChange(changes[n]) && changes[n].Ops[0].Target == changes[0].Ops[0].Target {
+	for n < len(changes) && h.keyChange(changes[n]) && changes[n].Ops[0].Target == changes[0].Ops[0].Target {
 		n++
 	}
 	return n

@@ -32,6 +32,9 @@ const attnumsSQL = `SELECT attname::text, attnum FROM pg_catalog.pg_attribute WH
 
 // keyOperators returns, per key column of a target, the operator to compare it with.
 func keyOperators(ctx context.Context, q postgres.Querier, t *change.Target) ([]string, error) {
+	if t.Keyless {
+		return nil, nil // by text
+	}
 	names := make([]string, len(t.Table.Key))
 	for i, k := range t.Table.Key {
 		names[i] = t.Table.Columns[k].Name

@@ -27,6 +27,7 @@ type pendingKey struct {
 const (
 	reasonNotFound   = "a partial update found no row"
 	reasonIncomplete = "a change did not hold every value that the mapping needs"
+	reasonNoSuchRow  = "a row of a table without key is not there: the table is loaded again"
 	reasonMoved      = "the key changed while rows of the table were pending"
 )
 
@@ -98,16 +99,22 @@ func (p *pendingKeys) arrivals(changes []*change.Mapped) []pendingKey {
 	}
 	var out []pendingKey
 	for _, m := range changes {
-		if settles(m) && p.has(m.Source, m.SourceKey) {
-			out = append(out, pendingKey{source: m.Source, key: m.SourceKey})
+		if key := settled(m); p.has(m.Source, key) {
+			out = append(out, pendingKey{source: m.Source, key: key})
 		}
 	}
 	return out
 }
 
-// settles says that nothing before the change matters for its row any more.
-func settles(m *change.Mapped) bool {
-	return m.Want == nil && (m.SourceOp == change.Read || m.SourceOp == change.Insert || m.SourceOp == change.Delete)
+// settled is the key of the row for which nothing before the change matters any more; nil: there is none.
+func settled(m *change.Mapped) change.Row {
+	switch {
+	case m.SourceOp == change.Truncate:
+		return wholeTable()
+	case m.Want == nil && (m.SourceOp == change.Read || m.SourceOp == change.Insert || m.SourceOp == change.Delete):
+		return m.SourceKey
+	}
+	return nil
 }
 
 // toAsk lists what has to be requested for the changes, missing being those whose row was not found. A row that a later
@@ -123,6 +130,16 @@ func (t *Target) toAsk(changes []*change.Mapped, missing []int32) ([]pendingKey,
 	}
 	for _, i := range missing {
 		m := changes[i]
+		if t.keyless(m) {
+			ask, err := t.adrift(changes, i)
+			if err != nil {
+				return nil, err
+			}
+			if ask {
+				add(int(i), wholeTable(), reasonNoSuchRow)
+			}
+			continue
+		}
 		if m.SourceKey == nil { // nobody to ask for: left out, it would be skipped in silence
 			return nil, fault.Fatal(&ApplyError{Source: m.Source, Pos: m.Pos, Err: errNoSourceKey}, "resync the table")
 		}
@@ -149,18 +166,18 @@ func unsettled(changes []*change.Mapped, keys []pendingKey, places []int) []pend
 	for _, k := range keys {
 		asked[keyString(k.source, k.key)] = true
 	}
-	settled := map[string]int{}
+	last := map[string]int{}
 	for i, m := range changes {
-		if settles(m) && m.SourceKey != nil {
-			if k := keyString(m.Source, m.SourceKey); asked[k] {
-				settled[k] = i
+		if key := settled(m); key != nil {
+			if k := keyString(m.Source, key); asked[k] {
+				last[k] = i
 			}
 		}
 	}
 	out := keys[:0]
 	for i, k := range keys {
 		s := keyString(k.source, k.key)
-		if at, ok := settled[s]; asked[s] && (!ok || at < places[i]) {
+		if at, ok := last[s]; asked[s] && (!ok || at < places[i]) {
 			asked[s] = false
 			out = append(out, k)
 		}

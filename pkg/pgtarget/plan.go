@@ -121,5 +121,10 @@ func (f *folder) drop() {
 		tf.index.reset()
 		tf.entries = tf.entries[:0]
 	}
+	for _, l := range f.lots {
+		if l != nil {
+			l.reset()
+		}
+	}
 	f.moves, f.groups = f.moves[:0], 0
 }

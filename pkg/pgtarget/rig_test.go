@@ -65,10 +65,19 @@ type rig struct {
 
 func newRig(t testing.TB, ddl string, tables ...string) *rig {
 	t.Helper()
+	return newRigOf(t, ddl, func(*change.Target) {}, tables...)
+}
+
+// newRigOf is newRig with targets that are changed first.
+func newRigOf(t testing.TB, ddl string, edit func(*change.Target), tables ...string) *rig {
+	t.Helper()
 	r := &rig{t: t, url: pgtest.Database(t), asker: &asker{}, pos: change.Position{Epoch: 1, LSN: 0x1000}}
 	r.conn = pgtest.Connect(t, r.url)
 	pgtest.Exec(t, r.conn, ddl)
 	r.cfg = Config{URL: r.url, App: "segue test", Migration: "m", Owner: "test", Mode: Fused, Fingerprint: "f", Asker: r.asker, Targets: targets(t, r.conn, tables...)}
+	for _, ct := range r.cfg.Targets {
+		edit(ct)
+	}
 	r.reopen()
 	t.Cleanup(func() { r.target.Close() })
 	return r

@@ -20,6 +20,9 @@ const (
 	actRekey // an update that sets the key too
 	actMove  // the same as a delete and an insert in one: for keys that trade places, and for identity columns
 	actCopy
+	actTakeOne // the three of keyless targets
+	actTurnOne
+	actPutIn
 )
 
 // target is a change.Target with what its statements are made of.
@@ -50,11 +53,14 @@ func newTarget(t *change.Target, equals []string) (*target, error) {
 		return nil, fault.Fatal(fmt.Errorf("target table %s has no key", t.Table.Name),
 			"add a primary key, or a unique index over columns that are NOT NULL")
 	}
-	if len(t.Key) != len(t.Table.Key) {
+	if len(t.Key) != len(t.Table.Key) && !t.Keyless {
 		return nil, fault.Fatal(fmt.Errorf("target table %s: the mapping does not set every key column", t.Table.Name), "map them")
 	}
 	out := &target{Target: t, equals: equals, inKey: make([]bool, len(t.Columns))}
 	for _, k := range t.Key {
+		if t.Keyless {
+			break // no place is more than another
+		}
 		out.inKey[k] = true
 		out.everyKey = out.everyKey || !textIsIdentity(out.column(k).Base)
 	}
@@ -127,6 +133,12 @@ func (t *target) sql(act action, cols []int) string {
 		return t.updateSQL(cols, act == actRekey)
 	case actMove:
 		return t.moveSQL(cols)
+	case actTakeOne:
+		return t.takeOneSQL()
+	case actTurnOne:
+		return t.turnOneSQL()
+	case actPutIn:
+		return t.putInSQL()
 	case actCopy:
 	}
 	return t.copySQL(cols)

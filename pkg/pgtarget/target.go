@@ -61,6 +61,7 @@ type Target struct {
 	tx       transaction
 	lost     bool // slices of an open transaction went with the connection, and nobody was told yet
 	notes    []string
+	reloads  map[table.Name]int // by source table without key: how often this process asked for all of it
 	stats    Stats
 }
 
@@ -83,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	_, _ = rand.Read(unique) // never fails
 	t := &Target{
 		cfg: cfg, owner: cfg.Owner + " " + hex.EncodeToString(unique),
-		shapes: &shapes{made: map[string]*shape{}}, copying: newCopying(),
+		shapes: &shapes{made: map[string]*shape{}}, copying: newCopying(), reloads: map[table.Name]int{},
 	}
 	if err := t.connect(ctx); err != nil {
 		return nil, err
@@ -150,6 +151,13 @@ func (t *Target) resolve(ctx context.Context) error {
 
 func (t *Target) newFolder() *folder {
 	f := &folder{targets: t.targets, shapes: t.shapes, groupOf: map[groupKey]*group{}}
+	for _, tt := range t.targets {
+		var l *lots
+		if tt.Keyless {
+			l = &lots{added: map[uint64]struct{}{}}
+		}
+		f.lots = append(f.lots, l)
+	}
 	for range t.tables {
 		f.tables = append(f.tables, &tableFold{index: newKeyIndex()})
 	}
