@@ -37,6 +37,8 @@ type Chunk struct {
 	// Lines is a part of a single block, whose rows are too large to be read at once: the row versions from line pointer From to before
 	// To; To 0: to the block's end.
 	Lines Lines
+	// Whole says that the chunk is all of a table without key, which cannot be read in pieces.
+	Whole bool
 }
 
 // Lines is a range of a block's line pointers.
@@ -107,13 +109,17 @@ func (p *Plan) Add(h Heap, loads []frontier.Load) {
 	n.step = n.blocksPer(p.bytes)
 	n.full = n.step
 	p.heaps = append(p.heaps, n)
-	if n.complete() {
+	if n.complete() || h.Table.Keyless() {
 		return
 	}
 	n.todo = n.gaps()
 }
 
 func (h *heap) resume(l frontier.Load) {
+	if h.Table.Keyless() {
+		h.tail = l.Complete
+		return
+	}
 	plainDone := l.Complete && h.Leaf == h.Table.Name
 	if l.Filenode != h.Filenode && !plainDone {
 		return
@@ -154,7 +160,12 @@ func (h *heap) gaps() []frontier.Range {
 	return out
 }
 
-func (h *heap) complete() bool { return h.tail && len(h.todo) == 0 && h.out == 0 && len(h.gaps()) == 0 }
+func (h *heap) complete() bool {
+	if h.Table.Keyless() {
+		return h.tail
+	}
+	return h.tail && len(h.todo) == 0 && h.out == 0 && len(h.gaps()) == 0
+}
 
 // Next hands out a range; false where none is left to hand out (some may still be out).
 func (p *Plan) Next() (Chunk, bool) {
@@ -197,7 +208,7 @@ func (p *Plan) Finish(c Chunk) (frontier.Load, bool) {
 		return frontier.Load{}, false
 	}
 	h.out--
-	h.tail = h.tail || c.Open
+	h.tail = h.tail || c.Open || c.Whole
 	h.done = insert(h.done, c.Range)
 	h.step = min(h.full, h.step+h.step/4+1)
 	return h.load(), true

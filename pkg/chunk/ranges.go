@@ -42,6 +42,9 @@ func (p *Plan) Progress() map[string]Progress {
 			sum.Complete = true
 		}
 		sum.Blocks += uint64(h.Blocks)
+		if h.Table.Keyless() && h.tail {
+			sum.Done += uint64(h.Blocks)
+		}
 		for _, d := range h.done {
 			sum.Done += uint64(d.To - d.From)
 		}

@@ -85,3 +85,20 @@ func (s Snapshot) Passed(x0 uint64) bool { return s.Xmin > x0 }
 
 // passed32 is Passed for the low 32 bits of an id.
 func (s Snapshot) passed32(xid uint32) bool { return s.Xmin > s.widen(xid) }
+
+// Includes says whether every transaction that was over in o is over here: nothing that o takes for ended is still on its way to be visible.
+// (A snapshot of logical decoding goes by the log's commit records, which are written before a transaction is marked as committed.)
+func (s Snapshot) Includes(o Snapshot) bool {
+	runs := func(x uint64) bool { _, yes := slices.BinarySearch(o.Running, x); return yes }
+	for _, x := range s.Running {
+		if x < o.Xmax && !runs(x) {
+			return false
+		}
+	}
+	for x := s.Xmax; x < o.Xmax; x++ {
+		if !runs(x) {
+			return false
+		}
+	}
+	return true
+}
