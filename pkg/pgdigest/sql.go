@@ -12,6 +12,9 @@ type Shape struct {
 	Table   *table.Table
 	Columns []int // ordinals in Table.Columns, in the order of comparison
 	Key     []int // indices into Columns
+	// Lots says that equal rows may be there several times: a row's key is then the hash of all its columns, and the sum of a key counts how
+	// often it is there.
+	Lots bool
 }
 
 // Dialect is how one server is asked. Texts are hashed in UTF-8 whatever the database's encoding is.
@@ -57,8 +60,8 @@ func canonicalBytes(columns []int) string {
 }
 
 // keyText is the canonical key k as text.
-func (d Dialect) keyText() string {
-	if d.UTF8 {
+func (d Dialect) keyText(s Shape) string {
+	if d.UTF8 || s.Lots {
 		return "k"
 	}
 	return "convert_from(k, 'UTF8')"
@@ -92,6 +95,9 @@ func (d Dialect) hashed(s Shape, from string) string {
 	for i := range all {
 		all[i] = i
 	}
+	if s.Lots {
+		return "SELECT h AS k, h FROM (SELECT md5(" + d.canonical(all) + ") AS h FROM (" + s.rows(from) + ") r OFFSET 0) l"
+	}
 	return "SELECT " + d.canonical(s.Key) + " AS k, md5(" + d.canonical(all) + ") AS h FROM (" + s.rows(from) + ") r OFFSET 0"
 }
 
@@ -106,11 +112,11 @@ func (d Dialect) sumsSQL(s Shape, from string) string {
 }
 
 func (d Dialect) listSQL(s Shape, from string) string {
-	return "SELECT " + d.keyText() + ", h FROM (" + d.bucketed(s, from) + ") d WHERE b = ANY ($2::bigint[])"
+	return "SELECT " + d.keyText(s) + ", h FROM (" + d.bucketed(s, from) + ") d WHERE b = ANY ($2::bigint[])"
 }
 
 func (d Dialect) hashesSQL(s Shape, from string) string {
-	return "SELECT " + d.keyText() + ", h FROM (" + d.hashed(s, from) + ") d"
+	return "SELECT " + d.keyText(s) + ", h FROM (" + d.hashed(s, from) + ") d"
 }
 
 // Place is where rows are read: a heap, a piece of one, or a table by keys.

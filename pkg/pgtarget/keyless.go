@@ -120,9 +120,9 @@ func (t *target) found(params int) string {
 	}
 	return fmt.Sprintf(`WITH s AS MATERIALIZED (SELECT u.n, %s AS r%s FROM %s), `+
 		`u AS (SELECT s.*, pg_catalog.row_number() OVER (PARTITION BY s.r ORDER BY s.n) AS k FROM s), `+
-		`h AS (SELECT t.ctid AS place, t.tableoid AS heap, q.r, pg_catalog.row_number() OVER (PARTITION BY q.r) AS k FROM %s AS t `+
-		`CROSS JOIN LATERAL (SELECT %s AS r OFFSET 0) AS q WHERE q.r IN (SELECT s.r FROM s)) `,
-		t.rowText(t.givenText(1)), carried.String(), numbered(params), t.Table.Name.SQL(), t.rowText(t.storedText))
+		`h AS (SELECT q.place, q.heap, q.r, pg_catalog.row_number() OVER (PARTITION BY q.r) AS k `+
+		`FROM (SELECT t.ctid AS place, t.tableoid AS heap, %s AS r FROM %s AS t OFFSET 0) AS q WHERE q.r IN (SELECT s.r FROM s)) `,
+		t.rowText(t.givenText(1)), carried.String(), numbered(params), t.rowText(t.storedText), t.Table.Name.SQL())
 }
 
 const onePlace = " WHERE t.ctid = h.place AND t.tableoid = h.heap AND h.r = u.r AND h.k = u.k RETURNING u.n"

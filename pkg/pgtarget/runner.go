@@ -86,7 +86,13 @@ func (r *runner) segment(s *segment) error {
 			}
 			continue
 		}
+		if st.shape.act != actTakeOne && st.shape.act != actTurnOne {
+			r.send(st)
+			continue
+		}
+		r.fixed(scanName)
 		r.send(st)
+		r.fixed(noScanName)
 	}
 	return nil
 }

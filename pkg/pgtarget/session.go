@@ -21,6 +21,8 @@ const (
 	immediateName = "segue_immediate"
 	progressName  = "segue_progress"
 	commitName    = "segue_commit"
+	scanName      = "segue_scan"
+	noScanName    = "segue_no_scan"
 )
 
 // settings is what every transaction here runs under. Joins by nested loops over the key's index are what each statement
@@ -39,6 +41,16 @@ func (t *Target) settings() map[string]string {
 
 // plannerSettings are given back to statements that read whole tables.
 var plannerSettings = []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
+
+// plannerSQL sets them for what follows in the transaction, with nested loops the other way. Statements that look for rows without a key
+// read the whole table once; a nested loop over texts would do it once for each row.
+func plannerSQL(scans, loops string) string {
+	sql := "SELECT pg_catalog.set_config('enable_nestloop', '" + loops + "', true)"
+	for _, name := range plannerSettings {
+		sql += ", pg_catalog.set_config('" + name + "', '" + scans + "', true)"
+	}
+	return sql
+}
 
 // startSession puts the settings in force for the session, and prepares the statement that makes sure of them inside each
 // transaction: a pooler may have changed the backend, or somebody the session.
@@ -69,6 +81,8 @@ func (t *Target) startSession(ctx context.Context) error {
 		{immediateName, immediateSQL},
 		{progressName, moveProgressSQL},
 		{commitName, "COMMIT"},
+		{scanName, plannerSQL("on", "off")},
+		{noScanName, plannerSQL("off", "on")},
 	}
 	for _, f := range fixed {
 		if _, err := t.conn.PgConn().Prepare(ctx, f.name, f.sql, nil); err != nil {

@@ -31,6 +31,10 @@
 // visibility, never for the order. The set of touched keys may be too large (the stream was followed beyond H): that
 // costs another round, never a wrong verdict.
 //
+// A table without key is compared by lots: its key is the hash of a row's every column, so that a key is touched by every change that takes
+// such a row away or puts one in, also where it puts in what it took away (its place in the heap is another then). Of a key that is not
+// touched each of the equal rows is counted once, and both sides must have as many.
+//
 // # Convergence
 //
 // First all buckets of a table are compared by count and sum (Whole). Buckets that differ or hold a touched key are read

@@ -77,6 +77,7 @@ func (s *Side) AddKey(key string, h Hash) {
 
 // Unit is the comparison of one target table with all that feeds it. It knows what is proved and what is left.
 type Unit struct {
+	lots     bool
 	estimate int64
 	buckets  int
 	begun    bool
@@ -98,6 +99,14 @@ func NewUnit(rows int64) *Unit {
 
 // Keep makes the unit keep up to that many findings: those who mend want all of them.
 func (u *Unit) Keep(findings int) { u.drift.keep = findings }
+
+// NewLots begins the comparison of a table without key: a key is the hash of a whole row, and as many rows are expected under it as the source
+// has.
+func NewLots(rows int64) *Unit {
+	u := NewUnit(rows)
+	u.lots = true
+	return u
+}
 
 // Limits of one task, which bound the memory of a round.
 const (
@@ -241,14 +250,22 @@ func (u *Unit) judgeAll(source, target *Side, judge func(string) bool) {
 	for key, s := range source.Keys {
 		if judge(key) {
 			u.compared += s.Rows
-			u.drift.judge(key, s, target.Keys[key])
+			u.judge(key, s, target.Keys[key])
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(target.Keys)) {
 		if _, both := source.Keys[key]; !both && judge(key) {
-			u.drift.judge(key, Sum{}, target.Keys[key])
+			u.judge(key, Sum{}, target.Keys[key])
 		}
 	}
+}
+
+func (u *Unit) judge(key string, expected, actual Sum) {
+	if u.lots {
+		u.drift.judgeLot(key, expected, actual)
+		return
+	}
+	u.drift.judge(key, expected, actual)
 }
 
 // left is about how many rows were not compared yet.

@@ -65,6 +65,24 @@ func (d *Drift) judge(key string, expected, actual Sum) {
 	}
 }
 
+// judgeLot judges equal rows: what counts is how many there are.
+func (d *Drift) judgeLot(key string, expected, actual Sum) {
+	more := actual.Rows - expected.Rows
+	if more == 0 {
+		return
+	}
+	kind := Extra
+	if more > 0 {
+		d.Extra += more
+	} else {
+		kind = Missing
+		d.Missing -= more
+	}
+	if len(d.Examples) < maxFindings {
+		d.Examples = append(d.Examples, Finding{Key: key, Kind: kind})
+	}
+}
+
 // Result is what is known of one table.
 type Result struct {
 	Verdict  Verdict

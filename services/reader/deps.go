@@ -55,6 +55,21 @@ type Scanner interface {
 	Predicate(ctx context.Context, t *table.Table, where string) error
 }
 
+// Wholes begin to read a table without key in a snapshot that stands between two commits of the log.
+type Wholes interface {
+	Open(ctx context.Context, t *table.Table) (Whole, error)
+}
+
+// Whole is such a table. Point is the commit LSN below which its snapshot sees everything, and from which on nothing.
+type Whole interface {
+	Point() uint64
+	Snapshot() chunk.Snapshot
+	// Check reads under the snapshot for the first time: whether the table is still in the file that the snapshot knows.
+	Check(ctx context.Context) error
+	Rows(ctx context.Context, yield func(row change.Row, bytes int) error) error
+	Close()
+}
+
 // Clock is the source's sense of which transactions are over.
 type Clock interface {
 	Snapshot(ctx context.Context) (chunk.Snapshot, error)

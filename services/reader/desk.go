@@ -33,18 +33,20 @@ type desk struct {
 	gone    map[table.Name][]table.Name // by table: heaps that frontiers tell of and that were not there when this life began
 	marks   map[string]*job             // by the id of the mark that is expected next
 	windows map[*table.Table][]*job
-	resting bool // the source has other things to do than to be read
+	resting bool                    // the source has other things to do than to be read
+	wholes  map[*table.Table]*whole // tables without key; the map itself never changes
 }
 
 func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *frontier.State) *desk {
 	d := &desk{
 		windowBytes: windowBytes, tables: make(map[table.Name]*table.Table, len(tables)), changed: make(chan struct{}),
 		plan: plan, loaded: loadedOnce(tables, resumed) || plan.Complete(), asked: asked{handled: resumed.Requests},
-		marks: map[string]*job{}, windows: map[*table.Table][]*job{},
+		marks: map[string]*job{}, windows: map[*table.Table][]*job{}, wholes: map[*table.Table]*whole{},
 	}
 	for _, t := range tables {
 		d.tables[t.Name] = t
 	}
+	d.openWholes()
 	return d
 }
 
@@ -180,6 +182,9 @@ func (d *desk) next() *job {
 	if c, ok := d.plan.Next(); ok {
 		return &job{table: c.Table, chunk: c}
 	}
+	if c, ok := d.plan.NextWhole(); ok {
+		return &job{table: c.Table, chunk: c}
+	}
 	return nil
 }
 
@@ -313,6 +318,9 @@ func (d *desk) finish(j *job) (frontier.Load, bool) {
 		return frontier.Load{}, false
 	}
 	load, ok := d.plan.Finish(j.chunk)
+	if j.chunk.Whole {
+		d.wholeFinished(j.table)
+	}
 	d.loaded = d.loaded || d.plan.Complete()
 	d.wake()
 	return load, ok
@@ -333,7 +341,9 @@ func (d *desk) request(ctx context.Context, offset int64, t *table.Table, keys [
 	for {
 		d.mu.Lock()
 		full, changed := d.asked.keys > maxAsked, d.changed
-		if !full {
+		if !full && len(keys) > 0 && t.Keyless() {
+			d.loadAgain(offset, t)
+		} else if !full {
 			d.asked.enter(offset, t, keys)
 			d.wake()
 		}

@@ -124,9 +124,12 @@ func unusable(tables []*table.Table, restricted []table.Name) error {
 		case t.Identity == table.IdentityNothing:
 			errs = append(errs, fmt.Errorf("table %s has replica identity nothing, its updates and deletes cannot be followed: run ALTER TABLE %s REPLICA IDENTITY DEFAULT (with a primary key) or … USING INDEX",
 				t.Name, t.Name.SQL()))
-		case len(t.Key) == 0:
-			errs = append(errs, fmt.Errorf("table %s has no key that identifies a row: run ALTER TABLE %s ADD PRIMARY KEY (…), or create a unique index over NOT NULL columns and run ALTER TABLE %s REPLICA IDENTITY USING INDEX …",
-				t.Name, t.Name.SQL(), t.Name.SQL()))
+		case t.Keyless() && t.Identity != table.IdentityFull:
+			errs = append(errs, fmt.Errorf("table %s has no key that identifies a row: run ALTER TABLE %s ADD PRIMARY KEY (…), or create a unique index over NOT NULL columns and run ALTER TABLE %s REPLICA IDENTITY USING INDEX …, "+
+				"or, if equal rows are meant to be there, run ALTER TABLE %s REPLICA IDENTITY FULL", t.Name, t.Name.SQL(), t.Name.SQL(), t.Name.SQL()))
+		case t.Keyless() && t.Partitioned:
+			errs = append(errs, fmt.Errorf("table %s is partitioned and has no key: the log does not tell which rows a partition takes away: run ALTER TABLE %s ADD PRIMARY KEY (…), or leave it out",
+				t.Name, t.Name.SQL()))
 		}
 	}
 	for _, n := range restricted {

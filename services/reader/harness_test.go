@@ -262,6 +262,7 @@ type target struct {
 
 	rows    map[string]map[string]change.Row // by table, by key
 	pending map[string]map[string]change.Row // asked keys
+	lots    map[string]map[string]int        // of tables without key: how many of each row, by table
 	base    *checkpoint
 	at      change.Position
 	loaded  bool
@@ -280,6 +281,7 @@ type target struct {
 
 type checkpoint struct {
 	rows, pending map[string]map[string]change.Row
+	lots          map[string]map[string]int
 }
 
 func (h *harness) target() *target {
@@ -288,7 +290,10 @@ func (h *harness) target() *target {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	x := &target{h: h, rows: map[string]map[string]change.Row{}, pending: map[string]map[string]change.Row{}, seen: map[change.Op]int{}}
+	x := &target{
+		h: h, rows: map[string]map[string]change.Row{}, pending: map[string]map[string]change.Row{}, seen: map[change.Op]int{},
+		lots: map[string]map[string]int{},
+	}
 	var lanes []frontier.Lane
 	for _, t := range tables {
 		c, err := wire.NewRaw(h.t.Context(), h.reg, rawTopic(t.Name.Topic()), t, wire.Source{Migration: migration})
@@ -321,11 +326,11 @@ func (h *harness) target() *target {
 }
 
 func (x *target) save() {
-	x.base = &checkpoint{rows: deep(x.rows), pending: deep(x.pending)}
+	x.base = &checkpoint{rows: deep(x.rows), pending: deep(x.pending), lots: deep(x.lots)}
 }
 
-func deep(m map[string]map[string]change.Row) map[string]map[string]change.Row {
-	out := make(map[string]map[string]change.Row, len(m))
+func deep[V any](m map[string]map[string]V) map[string]map[string]V {
+	out := make(map[string]map[string]V, len(m))
 	for k, v := range m {
 		out[k] = maps.Clone(v)
 	}
@@ -340,7 +345,7 @@ func (x *target) step(ctx context.Context) error {
 	}
 	if e.Claim != nil {
 		x.claims++
-		x.rows, x.pending = deep(x.base.rows), deep(x.base.pending)
+		x.rows, x.pending, x.lots = deep(x.base.rows), deep(x.base.pending), deep(x.base.lots)
 		return nil
 	}
 	f := e.Batch.Frontier
@@ -401,6 +406,9 @@ func (x *target) request(ctx context.Context, wants map[string][]change.Row) err
 const version = "v"
 
 func (x *target) apply(c *change.Change, wants map[string][]change.Row) error {
+	if c.Table.Keyless() {
+		return x.applyKeyless(c)
+	}
 	name := c.Table.Name.Table
 	rows, pending := x.rows[name], x.pending[name]
 	key := func(r change.Row) string { return string(r.AppendKey(nil, c.Table.Key)) }
@@ -510,6 +518,10 @@ func (x *target) equal() {
 	for i, n := range x.h.names {
 		tbl := x.codecs[i*partitions].Table()
 		want := x.h.stored(tbl)
+		if tbl.Keyless() {
+			x.equalLots(tbl, want)
+			continue
+		}
 		got := map[string]string{}
 		for _, r := range x.rows[n.Table] {
 			got[text(tbl, r)] = ""

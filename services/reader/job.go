@@ -25,6 +25,8 @@ type job struct {
 	result    pgscan.Result
 	done      chan verdict
 
+	whole Whole // all of a table without key, once its snapshot is there
+
 	failures int // by errors
 	voids    int // by what happened on the source
 }
@@ -39,7 +41,8 @@ const (
 	againTooLarge  why = "large"     // more rows than a chunk may hold
 	againRewritten why = "rewritten" // the heap has another file
 	againError     why = "error"
-	againWrong     why = "wrong" // a key that is no value of its column's type, a predicate that fails
+	againWrong     why = "wrong"  // a key that is no value of its column's type, a predicate that fails
+	againPassed    why = "passed" // the changes since its snapshot are not all there any more
 )
 
 // verdict is what the loop made of a chunk.

@@ -46,8 +46,8 @@ func newLanes(w Writer, tables []*table.Table, encoders []Encoder, partitions in
 }
 
 // put appends a change to the lane of its key: of the old key where that changed, for there the row has been until now. A
-// truncate concerns every lane of its table and goes to the first; consumers merge by position. What the lane does not take becomes a
-// stub, in place: c says so afterwards.
+// truncate concerns every lane of its table and goes to the first; consumers merge by position. So does everything of a table without key:
+// equal rows have to keep their order. What the lane does not take becomes a stub, in place: c says so afterwards.
 func (l *lanes) put(ctx context.Context, c *change.Change) (int, error) {
 	t, ok := l.tables[c.Table]
 	if !ok {
@@ -56,7 +56,7 @@ func (l *lanes) put(ctx context.Context, c *change.Change) (int, error) {
 	var err error
 	l.key = l.key[:0]
 	lane := t.first
-	if c.Op != change.Truncate {
+	if c.Op != change.Truncate && !c.Table.Keyless() {
 		if l.key, err = t.encoder.AppendKey(l.key, c.Key()); err != nil {
 			return 0, l.encodeError(c, err)
 		}

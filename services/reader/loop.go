@@ -109,6 +109,9 @@ func (l *loop) change(ctx context.Context, c *change.Change) error {
 	if s := l.stale[c.Table.OID]; s != nil {
 		return l.otherShape(s)
 	}
+	if c.Table.Keyless() && !l.desk.passes(c, l.tx.at.LSN) {
+		return nil
+	}
 	if err := l.put(ctx, c); err != nil {
 		return err
 	}
@@ -212,6 +215,10 @@ func (l *loop) passed(ctx context.Context) (passing, error) {
 			p.marks = append(p.marks, foreign(m, l.tx.at))
 		case m.Kind == chunk.MarkLow:
 			l.desk.low(m.ID)
+		case l.desk.isWhole(m.ID):
+			if err := l.emitWhole(ctx, m.ID, &p); err != nil {
+				return p, err
+			}
 		default:
 			if err := l.emit(ctx, m.ID, &p); err != nil {
 				return p, err

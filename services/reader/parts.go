@@ -26,6 +26,7 @@ type parts struct {
 	clock    Clock
 	emitter  Emitter
 	busy     func(ctx context.Context) (pgsource.Busy, error)
+	wholes   Wholes
 	slot     func(ctx context.Context) (pgsource.SlotState, error)
 	identity pgsource.Identity
 	// published says what is wrong with the publication, nil where nothing is.
@@ -110,7 +111,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	}
 	s.loop.heard.Store(time.Now().UnixNano())
 	s.workers = &workers{
-		desk: s.desk, scanner: p.scanner, emitter: p.emitter, log: p.log, metrics: p.metrics,
+		desk: s.desk, scanner: p.scanner, emitter: p.emitter, wholes: p.wholes, clock: p.clock, log: p.log, metrics: p.metrics,
 		throttle: newThrottle(p.cfg.RowsPerSecond, p.cfg.BytesPerSecond),
 		life:     p.writer.Incarnation(), limit: 4 * p.cfg.ChunkBytes, step: p.cfg.ChunkBytes, retries: p.cfg.Retries,
 	}

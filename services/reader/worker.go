@@ -20,6 +20,8 @@ type workers struct {
 	desk     *desk
 	scanner  Scanner
 	emitter  Emitter
+	wholes   Wholes
+	clock    Clock
 	throttle *throttle
 	log      *slog.Logger
 	metrics  *metrics
@@ -46,6 +48,9 @@ func (w *workers) run(ctx context.Context) error {
 
 // read tries a chunk until its rows are in the lanes, or until it went back to the plan.
 func (w *workers) read(ctx context.Context, j *job) error {
+	if j.chunk.Whole {
+		return w.readWhole(ctx, j)
+	}
 	if j.keys == nil && j.chunk.Open {
 		if grown, err := w.grown(ctx, j); grown || err != nil {
 			return err
@@ -179,7 +184,7 @@ func (w *workers) replan(ctx context.Context, j *job, reason why) (bool, error) 
 	case againWrong:
 		w.desk.giveUp(j.part)
 		return true, nil
-	case againInvisible, againMoved, againError:
+	case againInvisible, againMoved, againError, againPassed:
 	}
 	return false, nil
 }
@@ -197,7 +202,7 @@ func (w *workers) fewer(j *job, reason why) bool {
 		return !j.more()
 	case againTooLarge, againOverflow:
 		j.split()
-	case againInvisible, againMoved, againError, againRewritten:
+	case againInvisible, againMoved, againError, againRewritten, againPassed:
 	}
 	return false
 }

@@ -159,6 +159,10 @@ func (u *unit) report() TableReport {
 
 func (u *unit) example(f reconcile.Finding) Example {
 	e := Example{Kind: f.Kind}
+	if u.shape.Lots { // a row without key has no name but its hash
+		e.Key = []KeyValue{{Column: "md5", Value: &f.Key}}
+		return e
+	}
 	row, err := reconcile.ParseCanonical(f.Key)
 	if err != nil {
 		return e

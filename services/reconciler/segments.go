@@ -96,7 +96,7 @@ func (c *Comparer) prepare(ctx context.Context) error {
 		if err := c.measure(ctx, u); err != nil {
 			return err
 		}
-		u.state = reconcile.NewUnit(u.estimate())
+		u.state = u.comparison(u.estimate())
 		pieces, err := c.segments(ctx, u)
 		if err != nil {
 			return err

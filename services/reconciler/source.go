@@ -56,7 +56,7 @@ func (c *Comparer) sourceJobs(a *assignment) ([]job, error) {
 
 // targetJobs is the same for the target, whose pieces are all read in one snapshot.
 func (c *Comparer) targetJobs(a *assignment) ([]job, error) {
-	if a.task.Mode == reconcile.Keys {
+	if a.task.Mode == reconcile.Keys && !a.unit.shape.Lots { // a hash is no key: such a table is read again, by its buckets
 		keys, err := targetKeysOf(a.task.Wanted)
 		if err != nil {
 			return nil, err
@@ -224,6 +224,12 @@ func (m *mapper) flush(ctx context.Context) error {
 		}
 	}
 	for _, row := range m.rows {
+		if m.feeder.shape.Lots {
+			key, h := reconcile.AppendLot(m.text[:0], row)
+			m.side.Add(m.task, key, h)
+			m.text = key
+			continue
+		}
 		key := reconcile.AppendCanonical(m.text[:0], m.feeder.rule.Key(row))
 		n := len(key)
 		m.text = reconcile.AppendCanonical(key, row)

@@ -130,10 +130,11 @@ func (f *follower) pass(marks []*frontier.Frontier) {
 	}
 }
 
-// noted is what one change touched of one unit: some keys, or nobody knows which (no keys).
+// noted is what one change touched of one unit: some keys, or all of them where nobody knows which.
 type noted struct {
 	to      feed
 	xid     uint32
+	all     bool
 	keys    []change.Row
 	sources []reconcile.SourceKey
 }
@@ -147,9 +148,9 @@ func (f *follower) notes(changes []change.Change) []noted {
 			continue
 		}
 		for _, to := range f.feeds[c.Table.Name] {
-			n := noted{to: to, xid: c.Tx.XID}
+			n := noted{to: to, xid: c.Tx.XID, all: true}
 			if keys, known := to.feeder.touches(c); known {
-				n.keys, n.sources = keys, to.feeder.sourceKeys(c)
+				n.all, n.keys, n.sources = false, keys, to.feeder.sourceKeys(c)
 			}
 			out = append(out, n)
 		}
@@ -174,13 +175,13 @@ func (f *follower) convertKeys(ctx context.Context, all []noted) error {
 }
 
 func (n *noted) add(t *reconcile.Touched) {
-	if len(n.keys) == 0 {
+	if n.all {
 		for _, u := range n.to.units {
 			t.AddAll(u.index, n.xid)
 		}
 	}
 	for _, key := range n.keys {
-		text := reconcile.AppendCanonical(nil, key)
+		text := n.to.feeder.keyText(key)
 		for _, source := range n.sources {
 			t.Add(find(n.to.units, key).index, text, source, n.xid)
 		}
@@ -191,6 +192,13 @@ func (n *noted) add(t *reconcile.Touched) {
 func (f *feeder) touches(c *change.Change) ([]change.Row, bool) {
 	if c.Op == change.Truncate {
 		return nil, false
+	}
+	if f.shape.Lots {
+		rows, err := f.rule.Touched(c)
+		for i := range rows {
+			rows[i] = slices.Clone(rows[i]) // both may share values, and are converted in place
+		}
+		return rows, err == nil
 	}
 	if !f.keyed {
 		return f.mapped(c)
@@ -210,6 +218,15 @@ func (f *feeder) touches(c *change.Change) ([]change.Row, bool) {
 		keys = append(keys, key)
 	}
 	return keys, true
+}
+
+// keyText is what a target key, or of a table without key a whole row, is called among the touched ones.
+func (f *feeder) keyText(key change.Row) []byte {
+	if f.shape.Lots {
+		text, _ := reconcile.AppendLot(nil, key)
+		return text
+	}
+	return reconcile.AppendCanonical(nil, key)
 }
 
 // mapped asks the rule which target keys a change touched.

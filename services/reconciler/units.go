@@ -27,6 +27,14 @@ type unit struct {
 	finished time.Time
 }
 
+// comparison begins the unit's comparison, of about that many rows.
+func (u *unit) comparison(rows int64) *reconcile.Unit {
+	if u.shape.Lots {
+		return reconcile.NewLots(rows)
+	}
+	return reconcile.NewUnit(rows)
+}
+
 // leading is the target key's first column.
 func (u *unit) leading() *table.Column {
 	return &u.shape.Table.Columns[u.shape.Columns[u.shape.Key[0]]]
@@ -70,7 +78,7 @@ func unitsOf(m *mapping.Mapping, only []table.Name) ([]*unit, error) {
 }
 
 func shapeOf(t *change.Target) pgdigest.Shape {
-	return pgdigest.Shape{Table: t.Table, Columns: t.Columns, Key: t.Key}
+	return pgdigest.Shape{Table: t.Table, Columns: t.Columns, Key: t.Key, Lots: t.Keyless}
 }
 
 func selected(units []*unit, only []table.Name) ([]*unit, error) {
@@ -106,7 +114,7 @@ func selected(units []*unit, only []table.Name) ([]*unit, error) {
 func newFeeder(index int, rule *mapping.Rule) *feeder {
 	f := &feeder{index: index, source: rule.Source(), rule: rule, pure: rule.Pure(), keyed: true}
 	target := rule.Target()
-	f.shape = pgdigest.Shape{Table: f.source, Key: target.Key}
+	f.shape = pgdigest.Shape{Table: f.source, Key: target.Key, Lots: target.Keyless}
 	var rowIndices, keyIndices []int
 	var rowColumns, keyColumns []*table.Column
 	for i, c := range rule.Columns() {
