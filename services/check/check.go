@@ -47,7 +47,7 @@ type Config struct {
 func Run(ctx context.Context, c Config) []Finding {
 	r := &report{}
 	source := r.source(ctx, c.Spec)
-	target := r.target(ctx, c.Spec, source.selected)
+	target := r.target(ctx, c.Spec, source)
 	r.mapping(c.Spec, source, target)
 	if c.Kafka != nil {
 		r.kafka(ctx, *c.Kafka, func(brokers int) []kafka.Topic { return c.Topics(source.tables, brokers) })

@@ -77,19 +77,45 @@ func TestTables(t *testing.T) {
 	source, target := pgtest.Database(t), pgtest.Database(t)
 	pgtest.Exec(t, pgtest.Connect(t, source),
 		`CREATE TABLE keyless (v text)`,
+		`CREATE TABLE split (v text) PARTITION BY LIST (v)`, `ALTER TABLE split REPLICA IDENTITY FULL`,
+		`CREATE TABLE lots (v text)`, `ALTER TABLE lots REPLICA IDENTITY FULL`,
 		`CREATE TABLE mute (id int PRIMARY KEY)`, `ALTER TABLE mute REPLICA IDENTITY NOTHING`,
 		`CREATE TABLE gone (id int PRIMARY KEY)`,
 		`CREATE TABLE loud (id int PRIMARY KEY)`)
 	pgtest.Exec(t, pgtest.Connect(t, target),
-		`CREATE TABLE keyless (v text)`, `CREATE TABLE mute (id int PRIMARY KEY)`, `CREATE TABLE loud (id int PRIMARY KEY)`,
+		`CREATE TABLE keyless (v text)`, `CREATE TABLE lots (v text)`, `CREATE TABLE split (v text)`, `CREATE TABLE mute (id int PRIMARY KEY)`, `CREATE TABLE loud (id int PRIMARY KEY)`,
 		`CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'`,
 		`CREATE TRIGGER g BEFORE INSERT ON loud FOR EACH ROW EXECUTE FUNCTION f()`)
 	found := run(t, spec(t, source, target, `  - from: public.*`))
 	wants(t, found, check.Error, "source public.keyless", "no key", `ALTER TABLE "public"."keyless" ADD PRIMARY KEY`)
-	wants(t, found, check.Error, "target public.keyless", "no usable key", `ADD PRIMARY KEY`)
+	wants(t, found, check.Error, "source public.keyless", "no key", `ALTER TABLE "public"."keyless" REPLICA IDENTITY FULL;`)
+	wants(t, found, check.Error, "source public.split", "partitioned", `ADD PRIMARY KEY`)
+	wants(t, found, check.Warning, "source public.lots", "loaded whole, in one snapshot (8192 bytes)", `ADD PRIMARY KEY`)
+	if strings.Contains(list(found), "no usable key") {
+		t.Errorf("a target of a table without key needs none:\n%s", list(found))
+	}
 	wants(t, found, check.Error, "source public.mute", "NOTHING", `ALTER TABLE "public"."mute" REPLICA IDENTITY DEFAULT;`)
 	wants(t, found, check.Error, "target public.gone", "not there", "create the table")
 	wants(t, found, check.Warning, "target public.loud", "1 triggers", "DISABLE TRIGGER USER")
+}
+
+// A table without key takes a second slot and WAL sender for a moment.
+func TestATableWithoutAKeyWantsASecondSlot(t *testing.T) {
+	cluster := pgtest.Private(t, map[string]string{"max_replication_slots": "1", "max_wal_senders": "1"})
+	target := pgtest.Database(t)
+	pgtest.Exec(t, pgtest.Connect(t, cluster.URL), `CREATE TABLE lots (v text)`, `ALTER TABLE lots REPLICA IDENTITY FULL`)
+	pgtest.Exec(t, pgtest.Connect(t, target), `CREATE TABLE lots (v text)`)
+	found := run(t, spec(t, cluster.URL, target, `  - from: public.*`))
+	wants(t, found, check.Error, "source", "no replication slot is free for loading public.lots", "max_replication_slots = 20")
+	wants(t, found, check.Error, "source", "no WAL sender is free for loading public.lots", "max_wal_senders = 20")
+}
+
+// What has a key on the source needs one on the target.
+func TestATargetWithoutAKey(t *testing.T) {
+	source, target := pgtest.Database(t), pgtest.Database(t)
+	pgtest.Exec(t, pgtest.Connect(t, source), `CREATE TABLE a (id int PRIMARY KEY)`)
+	pgtest.Exec(t, pgtest.Connect(t, target), `CREATE TABLE a (id int)`)
+	wants(t, run(t, spec(t, source, target, `  - from: public.*`)), check.Error, "target public.a", "no usable key", `ADD PRIMARY KEY`)
 }
 
 func TestMappingFindingsHaveTheirLine(t *testing.T) {

@@ -53,6 +53,7 @@ func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide
 		return s
 	}
 	r.identities(s.tables)
+	r.keyless(ctx, conn, spec.Name.Slot(), s.tables)
 	r.busy(ctx, conn, spec, user)
 	r.sourcePrivileges(ctx, conn, spec, user, names)
 	return s
@@ -145,8 +146,11 @@ func (r *report) identities(tables []*table.Table) {
 		switch {
 		case t.Identity == table.IdentityNothing:
 			r.error(object, "its replica identity is NOTHING: updates and deletes cannot be followed", "ALTER TABLE "+t.Name.SQL()+" REPLICA IDENTITY DEFAULT;")
-		case len(t.Key) == 0:
-			r.error(object, "it has no key: segue does not migrate tables without one yet",
+		case t.Keyless() && t.Identity != table.IdentityFull:
+			r.error(object, "it has no key and its replica identity is not FULL: the server would refuse its updates and deletes once it is published",
+				"ALTER TABLE "+t.Name.SQL()+" ADD PRIMARY KEY (…); -- or, where equal rows are meant to be there: ALTER TABLE "+t.Name.SQL()+" REPLICA IDENTITY FULL;")
+		case t.Keyless() && t.Partitioned:
+			r.error(object, "it is partitioned and has no key: the log does not tell which rows a partition takes away",
 				"ALTER TABLE "+t.Name.SQL()+" ADD PRIMARY KEY (…); -- or leave the table out with exclude: in segue.yaml")
 		}
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"segue/pkg/mapping"
 	"segue/pkg/migration"
 	"segue/pkg/postgres"
 	"segue/pkg/table"
@@ -17,7 +16,7 @@ type targetSide struct {
 	read   bool
 }
 
-func (r *report) target(ctx context.Context, spec *migration.Spec, selected []mapping.Selected) (t targetSide) {
+func (r *report) target(ctx context.Context, spec *migration.Spec, source sourceSide) (t targetSide) {
 	conn, err := postgres.Connect(ctx, string(spec.Target.Postgres), spec.Name.ApplicationName("check"))
 	if err != nil {
 		r.failure("target", err)
@@ -30,7 +29,7 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, selected []ma
 		return t
 	}
 	var names []table.Name
-	for _, s := range selected {
+	for _, s := range source.selected {
 		there, err := exists(ctx, conn, s.Target)
 		if err != nil {
 			r.failure("target", err)
@@ -46,9 +45,9 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, selected []ma
 		r.failure("target", err)
 		return t
 	}
-	t.read = len(names) == len(selected)
+	t.read = len(names) == len(source.selected)
 	for _, x := range t.tables {
-		if len(x.Key) == 0 {
+		if x.Keyless() && !source.keyless(x.Name) {
 			r.error("target "+x.Name.String(), "it has no usable key: segue needs a primary key, or a unique index that is whole, not deferrable and over NOT NULL columns",
 				"ALTER TABLE "+x.Name.SQL()+" ADD PRIMARY KEY (…);")
 		}
