@@ -74,11 +74,12 @@ func (f *folder) add(source int32, op *change.RowOp) error {
 	if err := f.check(source, op, t); err != nil {
 		return err
 	}
-	if t.Keyless {
+	switch {
+	case t.Keyless:
 		f.addKeyless(t, source, op)
-	} else if op.Op == change.Update && op.Key != nil && f.moved(t, op) {
+	case op.Op == change.Update && op.Key != nil && f.moved(t, op):
 		f.addMove(t, source, op)
-	} else {
+	default:
 		f.fold(t, source, op)
 	}
 	if f.single {
