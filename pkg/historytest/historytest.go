@@ -20,11 +20,13 @@ CREATE TABLE public.parent (id bigint PRIMARY KEY, name text, big text);
 CREATE TABLE public."Child Row" (id bigint PRIMARY KEY, parent_id bigint NOT NULL REFERENCES public.parent, amount numeric(12,2), big text);
 CREATE TABLE public.node (kind text, n integer, up_kind text, up_n integer, note text, PRIMARY KEY (kind, n),
     FOREIGN KEY (up_kind, up_n) REFERENCES public.node);
-CREATE TABLE public.event (id bigint PRIMARY KEY, body text);`
+CREATE TABLE public.event (id bigint PRIMARY KEY, body text);
+CREATE TABLE public.lot (a integer, b text, j json, big text);
+ALTER TABLE public.lot REPLICA IDENTITY FULL;`
 
 // Tables are the tables of Schema, as SQL names.
 func Tables() []string {
-	return []string{"public.parent", `public."Child Row"`, "public.node", "public.event"}
+	return []string{"public.parent", `public."Child Row"`, "public.node", "public.event", "public.lot"}
 }
 
 type parent struct{ name, big string }
@@ -44,12 +46,16 @@ type node struct {
 	note string
 }
 
+// lot is a row of the table without key, as many times as it is there.
+type lot struct{ a, b, j, big string }
+
 // state is the model: what the tables hold.
 type state struct {
 	parents  map[int64]parent
 	children map[int64]child
 	nodes    map[nodeKey]node
 	events   map[int64]string
+	lots     []lot
 }
 
 // History is a random history under way. It is for one goroutine.
@@ -117,7 +123,7 @@ func (h *History) operation() {
 }
 
 func (h *History) change() {
-	switch h.rnd.IntN(20) {
+	switch h.rnd.IntN(23) {
 	case 0, 1, 2:
 		h.insertParent()
 	case 3, 4, 5, 6:
@@ -138,6 +144,8 @@ func (h *History) change() {
 		h.changeNodes()
 	case 18:
 		h.changeEvents()
+	case 19, 20, 21:
+		h.changeLots()
 	default:
 		h.moveParentKey()
 	}
@@ -157,6 +165,7 @@ func (s state) clone() state {
 	for k, v := range s.events {
 		c.events[k] = v
 	}
+	c.lots = slices.Clone(s.lots)
 	return c
 }
 
@@ -183,6 +192,10 @@ func (h *History) Rows(table string) []string {
 	case "public.event":
 		for id, body := range h.now.events {
 			out = append(out, fmt.Sprintf("%d|%s", id, body))
+		}
+	case "public.lot":
+		for _, l := range h.now.lots {
+			out = append(out, l.a+"|"+l.b+"|"+l.j+"|"+l.big)
 		}
 	}
 	slices.Sort(out)

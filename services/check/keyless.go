@@ -58,11 +58,11 @@ func (r *report) keyless(ctx context.Context, conn *pgx.Conn, slot string, table
 	}
 }
 
-// keyless says whether the target table is fed by one without key: then it needs none either.
-func (s *sourceSide) keyless(target table.Name) bool {
+// keyed says whether the target table is fed by one with a key: then it needs one, too. What could not be read of the source says nothing.
+func (s *sourceSide) keyed(target table.Name) bool {
 	for _, x := range s.selected {
 		for _, t := range s.tables {
-			if x.Target == target && t.Name == x.Source && t.Keyless() {
+			if x.Target == target && t.Name == x.Source && !t.Keyless() {
 				return true
 			}
 		}

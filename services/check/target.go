@@ -47,7 +47,7 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, source source
 	}
 	t.read = len(names) == len(source.selected)
 	for _, x := range t.tables {
-		if x.Keyless() && !source.keyless(x.Name) {
+		if x.Keyless() && source.keyed(x.Name) {
 			r.error("target "+x.Name.String(), "it has no usable key: segue needs a primary key, or a unique index that is whole, not deferrable and over NOT NULL columns",
 				"ALTER TABLE "+x.Name.SQL()+" ADD PRIMARY KEY (…);")
 		}
