@@ -221,6 +221,9 @@ func (p *Plan) Again(c Chunk, smaller bool) {
 		return
 	}
 	h.out--
+	if c.Whole {
+		return
+	}
 	if smaller {
 		h.step = max(1, min(h.step, c.Range.To-c.Range.From)/2)
 	}
@@ -241,6 +244,9 @@ func (p *Plan) Grow(c Chunk, blocks uint32) {
 
 // Restart plans a heap anew, because it was rewritten or is to be read again, and returns its new, empty load.
 func (p *Plan) Restart(h Heap) frontier.Load {
+	if h.Table.Keyless() {
+		return p.void(h)
+	}
 	n := &heap{Heap: h}
 	n.step, n.todo = n.blocksPer(p.bytes), n.gaps()
 	n.full = n.step

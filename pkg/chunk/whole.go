@@ -1,6 +1,9 @@
 package chunk
 
-import "segue/pkg/table"
+import (
+	"segue/pkg/frontier"
+	"segue/pkg/table"
+)
 
 // A table without key knows no upsert, so that a chunk's rows could not be laid over what is there: it is loaded as one piece, behind a
 // truncate. Its load has no ranges; it is complete or it is nothing.
@@ -23,6 +26,17 @@ func (p *Plan) NextWhole() (Chunk, bool) {
 	}
 	next.out++
 	return Chunk{Table: next.Table, Leaf: next.Leaf, Filenode: next.Filenode, Whole: true}, true
+}
+
+// void is Restart for a table without key. A load that is under way will do: its rows are as new as those of one that is begun now.
+func (p *Plan) void(h Heap) (out frontier.Load) {
+	p.Void(h.Table.Name)
+	for _, known := range p.heaps {
+		if known.Table.Name == h.Table.Name && known.Leaf == h.Leaf {
+			out = known.load()
+		}
+	}
+	return out
 }
 
 // Void takes the load of a table without key back, so that it is loaded again. One that is not complete stays as it is.

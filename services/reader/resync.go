@@ -31,6 +31,10 @@ type resync struct {
 
 // resync takes a request in. The heaps are measured now: what grows or is rewritten until they are read is met by the rules of any chunk.
 func (s *session) resync(ctx context.Context, offset int64, t *table.Table, asked *request.Request) error {
+	if asked.Where != "" && t.Keyless() {
+		s.log.Error("a resync by a predicate of a table without key is left unanswered: its rows cannot be told from those that are there, resync it whole", "request", asked.ID, "table", t.Name.String())
+		return s.desk.request(ctx, offset, nil, nil)
+	}
 	if asked.Where != "" {
 		err := s.workers.scanner.Predicate(ctx, t, asked.Where)
 		if fault.ClassOf(err) == fault.ClassPoison {

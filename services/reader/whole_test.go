@@ -215,3 +215,27 @@ func TestATableWithoutAKeyIsLoadedAgainOverLives(t *testing.T) {
 		t.Errorf("seen %v", x.seen)
 	}
 }
+
+// A resync of all of a table without key voids its load in the frontier itself; by a predicate it cannot be read.
+func TestResyncOfATableWithoutAKey(t *testing.T) {
+	h := newHarness(t, pgtest.Database(t), []string{"k", "a"}, lots...)
+	h.start()
+	x := h.target()
+	x.settle()
+	for _, where := range []string{"", "a = 1"} {
+		b, err := x.asks.EncodeRequest(request.Request{ID: "r", Kind: request.Resync, Table: table.Name{Schema: "public", Table: "k"}, Where: where})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.ask.Produce(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.until("both are handled, and the table is read again", func() bool { return x.handled == 2 && x.seen[change.Truncate] == 2 })
+	h.kill()
+	h.start()
+	x.settle()
+	if x.seen[change.Truncate] > 3 { // once more where the life ended before the load's frontier was written
+		t.Errorf("seen %v", x.seen)
+	}
+}

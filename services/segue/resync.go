@@ -105,6 +105,9 @@ func (p *process) resync(cmd *cobra.Command, o *resyncOptions) error {
 	if given && len(r.tables) != 1 {
 		return usage(fmt.Errorf("--keys and --where are for one table, these are %d", len(r.tables)))
 	}
+	if given && r.tables[0].Keyless() {
+		return usage(fmt.Errorf("%s has no key: it can only be read again whole, without --keys and --where", r.tables[0].Name))
+	}
 	r.where, r.differences = o.where, o.differences
 	if cmd.Flags().Changed("keys") {
 		if r.keys, err = p.readKeys(cmd, r.tables[0], o.keys); err != nil {

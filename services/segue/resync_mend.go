@@ -166,7 +166,9 @@ func (r *resyncReport) take(c reconciler.Report, rules []*mapping.Rule) {
 			}
 			into := r.table(rule.Source().Name)
 			into.Verdict, into.Rows, into.At, into.Left, into.Reason = t.Verdict, t.Rows, t.To, t.Repair.Unnamed, t.Reason
-			if t.Repair.Unnamed > 0 {
+			if t.Repair.Unnamed > 0 && rule.Target().Keyless {
+				into.Reason = "the table has no key, so that single rows cannot be asked for: resync it whole (without --differences); what differs behind that is made by something else on the target"
+			} else if t.Repair.Unnamed > 0 {
 				into.Reason = fmt.Sprintf("of %d differing rows the source's key cannot be told, the target's key being computed: mend them by hand", t.Repair.Unnamed)
 			}
 		}
