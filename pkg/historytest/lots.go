@@ -10,7 +10,7 @@ func (h *History) changeLots() {
 	n := len(h.draft.lots)
 	switch act := h.rnd.IntN(12); {
 	case act < 5 || n == 0:
-		l := lot{a: fmt.Sprint(h.rnd.IntN(3)), b: []string{"x", "y"}[h.rnd.IntN(2)], j: []string{`{"k":1}`, `{"k": 1}`}[h.rnd.IntN(2)]}
+		l := lot{a: fmt.Sprint(h.rnd.IntN(3)), b: h.either("x", "y"), j: h.either(`{"k":1}`, `{"k": 1}`)}
 		if h.rnd.IntN(8) == 0 {
 			l.big = h.long()
 		}
@@ -24,7 +24,7 @@ func (h *History) changeLots() {
 		h.do("UPDATE public.lot SET a = %s WHERE %s", to.a, one(h.draft.lots[at]))
 		h.draft.lots[at] = to
 	case act < 9:
-		b := []string{"x", "y"}[h.rnd.IntN(2)]
+		b := h.either("x", "y")
 		h.do("UPDATE public.lot SET b = '%s' WHERE a = 1", b)
 		for i, l := range h.draft.lots {
 			if l.a == "1" {
@@ -44,4 +44,11 @@ func (h *History) changeLots() {
 // one is the condition for one of the rows that are equal to this one.
 func one(l lot) string {
 	return fmt.Sprintf("ctid = (SELECT ctid FROM public.lot WHERE a = %s AND b = '%s' AND j::text = '%s' AND big = '%s' LIMIT 1)", l.a, l.b, l.j, l.big)
+}
+
+func (h *History) either(a, b string) string {
+	if h.rnd.IntN(2) == 0 {
+		return a
+	}
+	return b
 }

@@ -78,7 +78,7 @@ func (d *Drift) judgeLot(key string, expected, actual Sum) {
 		kind = Missing
 		d.Missing -= more
 	}
-	if len(d.Examples) < maxFindings {
+	if len(d.Examples) < max(d.keep, maxFindings) {
 		d.Examples = append(d.Examples, Finding{Key: key, Kind: kind})
 	}
 }
