@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"fmt"
+
 	"segue/pkg/change"
 	"segue/pkg/fault"
 )
@@ -26,6 +28,10 @@ func (d *draft) checkKeylessTarget() {
 // applyKeyless maps a change of a table without key: what happened to one row, old and new by all that the mapping writes. It asks for
 // nothing, for there is no key to ask by; with replica identity full the log says all.
 func (m *Mapper) applyKeyless(p *plan, c *change.Change, out *change.Mapped) error {
+	if c.Fault != nil {
+		return fault.Fatal(fmt.Errorf("map %s at %s: %s, and the row cannot be set aside: its table has no key", c.Table.Name, c.Pos, c.Fault.Text),
+			"nothing at or behind this position was applied: raise max.message.bytes of the table's topics and read all tables again as a new history: segue run reader --new-history (or run all)")
+	}
 	before, after, err := m.sides(p, c)
 	if err != nil {
 		return err
