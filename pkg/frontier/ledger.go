@@ -38,28 +38,28 @@ type pending struct {
 }
 
 // NewLedger opens the book of a new incarnation that resumes at a state. The lanes are all that the writer will ever
-// use; those of the state that it does not name are an error: their changes would be forgotten.
-func NewLedger(incarnation int64, lanes []Lane, resumed *State) (*Ledger, error) {
+// use. Those of the state that it does not name belong to tables that are no longer taken: they are carried on as they are, so that full
+// frontiers go on to list them and their counts go on to add up when the table is taken again.
+func NewLedger(incarnation int64, lanes []Lane, resumed *State) *Ledger {
 	l := &Ledger{
 		incarnation: incarnation, lanes: make([]LaneEnd, len(lanes)), prev: resumed.At, fresh: true,
 		loads: map[table.Name]Load{}, ring: make([]sent, 1024),
 	}
-	known := 0
+	used := make(map[Lane]bool, len(lanes))
 	for i, lane := range lanes {
-		end, ok := resumed.Lanes[lane]
-		if ok {
-			known++
-		}
+		end := resumed.Lanes[lane]
 		l.lanes[i] = LaneEnd{Lane: lane, End: end.End, Total: end.Total}
+		used[lane] = true
 	}
-	if known < len(resumed.Lanes) {
-		return nil, fmt.Errorf("resume at %s: %d lanes of the topic are not among the %d of the migration",
-			resumed.At, len(resumed.Lanes)-known, len(lanes))
+	for _, lane := range resumed.LaneList() {
+		if end := resumed.Lanes[lane]; !used[lane] {
+			l.lanes = append(l.lanes, LaneEnd{Lane: lane, End: end.End, Total: end.Total})
+		}
 	}
 	for leaf, load := range resumed.Loads {
 		l.loads[leaf] = load
 	}
-	return l, nil
+	return l
 }
 
 // Next is the sequence that the next change gets: a cut up to Next covers everything sent so far.

@@ -16,6 +16,7 @@ type Merger struct {
 	index map[Lane]int
 	todo  []Record // of the frontier topic, not yet judged
 	bytes int      // held in all queues
+	left  map[string]bool
 }
 
 type queue struct {
@@ -43,6 +44,14 @@ func NewMerger(log *Log, lanes []Lane) *Merger {
 		m.lanes[i].next = log.Boundary().Lanes[lane].End
 	}
 	return m
+}
+
+// Leave passes over the lanes of a table that was taken out of the migration, and that the consumer does not have: their changes are nobody's.
+func (m *Merger) Leave(topic string) {
+	if m.left == nil {
+		m.left = map[string]bool{}
+	}
+	m.left[topic] = true
 }
 
 // Start is the offset that lane i must be read from.
@@ -160,6 +169,9 @@ func (m *Merger) purge(claim int64) {
 func (m *Merger) merge(f *Frontier) ([]Message, error) {
 	total, runs := int64(0), 0
 	for _, e := range f.Lanes {
+		if m.left[e.Lane.Table] {
+			continue
+		}
 		total += e.Count
 		if e.Count > 0 {
 			runs++
@@ -169,7 +181,7 @@ func (m *Merger) merge(f *Frontier) ([]Message, error) {
 	for _, e := range f.Lanes {
 		i, ok := m.index[e.Lane]
 		if !ok {
-			if e.Count == 0 {
+			if e.Count == 0 || m.left[e.Lane.Table] {
 				continue
 			}
 			return nil, fmt.Errorf("lane %s/%d is not among the consumer's", e.Lane.Table, e.Lane.Partition)

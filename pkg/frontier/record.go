@@ -63,6 +63,9 @@ type Load struct {
 	Complete bool
 }
 
+// Void says that nothing of the heap counts: the table was taken out of the migration, or its history ended.
+func (l *Load) Void() bool { return !l.Complete && len(l.Done) == 0 && l.Filenode == 0 }
+
 // Mark is a watermark that somebody else put into the source's log, and that a frontier ends at.
 type Mark struct {
 	ID   string

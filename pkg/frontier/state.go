@@ -55,6 +55,21 @@ func (s *State) take(offset int64, f *Frontier) {
 	}
 }
 
+// Left says whether the table, as lanes name it, was taken out of the migration: nothing of it counts as loaded any more.
+func (s *State) Left(topic string) bool {
+	void := false
+	for _, l := range s.Loads {
+		if l.Table.Topic() != topic {
+			continue
+		}
+		if !l.Void() {
+			return false
+		}
+		void = true
+	}
+	return void
+}
+
 // LaneList returns the lanes in a fixed order.
 func (s *State) LaneList() []Lane {
 	return slices.SortedFunc(maps.Keys(s.Lanes), Lane.compare)

@@ -152,9 +152,7 @@ func (w *writer) open(lanes []Lane) error {
 			}
 		}
 	}
-	if w.ledger, err = NewLedger(w.inc, lanes, &w.state); err != nil {
-		return err
-	}
+	w.ledger = NewLedger(w.inc, lanes, &w.state)
 	w.log, w.read, w.valid = log, int(w.inc), nil
 	return nil
 }

@@ -81,6 +81,9 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	_, r.writer = log.Claim()
 	r.merger = frontier.NewMerger(log, r.cfg.Lanes)
+	if err := r.leave(ctx); err != nil {
+		return err
+	}
 	r.consumeLanes()
 	r.front = tape.at
 	for _, rec := range tape.got { // fetched along with what was folded
@@ -118,6 +121,29 @@ func (r *Reader) same(log *frontier.Log) error {
 	err := fmt.Errorf("offset %d is not the frontier at %s (claim %d) that was taken from there: the last boundary frontier up to it is at %s (claim %d, offset %d)",
 		from.Offset, from.At, from.Incarnation, at.At, at.Incarnation, at.Offset)
 	return fault.Fatal(err, "the topic is not the one that this consumer worked on; was it deleted and made again? A resync goes on")
+}
+
+// leave looks at the tables that the topic has and this consumer does not. Those that were taken out of the migration it passes over: what the
+// topic still holds of them is nobody's. Any other is one that this consumer would lose in silence: it has an older file.
+func (r *Reader) leave(ctx context.Context) error {
+	now, err := Latest(ctx, r.cfg.Kafka, r.cfg.Codec, r.cfg.FrontierTopic)
+	if err != nil {
+		return err
+	}
+	own := map[string]bool{}
+	for _, lane := range r.cfg.Lanes {
+		own[lane.Table] = true
+	}
+	for _, lane := range now.State.LaneList() {
+		switch {
+		case own[lane.Table]:
+		case now.State.Left(lane.Table):
+			r.merger.Leave(lane.Table)
+		default:
+			return fault.Transient(fmt.Errorf("table %s is in the topic and not in this process's migration: waiting until the reader has left it out, or until this process is started with the file that has it", lane.Table))
+		}
+	}
+	return nil
 }
 
 func (r *Reader) consumeLanes() {

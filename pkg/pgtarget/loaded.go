@@ -53,9 +53,9 @@ func (t *Target) Loaded(ctx context.Context) ([]string, error) {
 	return append(notes, more...), nil
 }
 
-// LoadAgain takes the foreign keys away and says that the initial load is to be done: the source's history has forked, and
-// every table comes anew.
-func (t *Target) LoadAgain(ctx context.Context) error {
+// LoadAgain takes the foreign keys of and to some tables away and says that a load is to be done: the source's history has forked, and
+// every table comes anew, or tables were added. The keys of the others stay enforced.
+func (t *Target) LoadAgain(ctx context.Context, tables []table.Name) error {
 	tag, err := t.conn.Exec(ctx, `UPDATE segue.progress SET loaded = false WHERE migration = $1 AND owner = $2`, t.cfg.Migration, t.owner)
 	if err != nil {
 		return step("note that the initial load begins anew", err)
@@ -64,7 +64,7 @@ func (t *Target) LoadAgain(ctx context.Context) error {
 		return takenOver()
 	}
 	t.progress.Loaded = false
-	return t.PrepareKeys(ctx)
+	return PrepareKeys(ctx, t.conn, t.cfg.Migration, tables)
 }
 
 // sequencesSQL lists the sequences that belong to columns of the tables.

@@ -40,6 +40,26 @@ const maxTopicPart = 90
 // that grows too long ends in a hash of the whole.
 func (n Name) Topic() string { return topicPart(n.Schema, false) + "." + topicPart(n.Table, true) }
 
+// FromTopic takes the name back from Topic; false where it is cut, and cannot be known.
+func FromTopic(topic string) (Name, bool) {
+	schema, name, _ := strings.Cut(topic, ".")
+	n := Name{Schema: topicText(schema), Table: topicText(name)}
+	return n, n.Topic() == topic
+}
+
+func topicText(part string) string {
+	var b strings.Builder
+	for i := 0; i < len(part); i++ {
+		if c, err := hex.DecodeString(part[min(i+1, len(part)):min(i+3, len(part))]); part[i] == '-' && err == nil && len(c) == 1 {
+			b.Write(c)
+			i += 2
+			continue
+		}
+		b.WriteByte(part[i])
+	}
+	return b.String()
+}
+
 func topicPart(s string, underscore bool) string {
 	var b strings.Builder
 	for i := range len(s) {

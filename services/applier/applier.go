@@ -18,6 +18,7 @@ import (
 	"segue/pkg/fault"
 	"segue/pkg/frontier"
 	"segue/pkg/pgtarget"
+	"segue/pkg/table"
 )
 
 // Config says whose changes go where, and how much at a time.
@@ -28,6 +29,8 @@ type Config struct {
 	MaxBytes   int64
 	// SnapshotHold is how long an exported snapshot is held where nobody releases it; 0: 30 s.
 	SnapshotHold time.Duration
+	// Sources says which target tables each source table feeds: a table that is added later is loaded without its own foreign keys alone.
+	Sources map[table.Name][]table.Name
 	// Retry is the first pause behind a transient error, which grows to 5 s; 0: 100 ms.
 	Retry time.Duration
 }
@@ -163,9 +166,8 @@ func (a *Applier) step(work, run context.Context, s step) error {
 		return nil
 	}
 	last := s.plan.Frontier()
-	if p := a.target.Progress(); p.Loaded && !last.Loaded && last.At.Epoch > p.At.Epoch {
-		a.deps.Log.Warn("the source's history has forked: the initial load begins anew, without foreign keys", "epoch", last.At.Epoch)
-		if err := a.onTarget(work, run, "begin the initial load anew", a.target.LoadAgain); err != nil {
+	if p := a.target.Progress(); p.Loaded && s.opens != nil {
+		if err := a.openLoad(work, run, s.opens, last.At.Epoch > p.At.Epoch); err != nil {
 			return err
 		}
 	}
@@ -186,6 +188,33 @@ func (a *Applier) step(work, run context.Context, s step) error {
 		}
 	}
 	return nil
+}
+
+// openLoad takes foreign keys away behind a load that was complete: of all tables where the source's history has forked, else of those that
+// were added to the migration.
+func (a *Applier) openLoad(work, run context.Context, opens *frontier.Frontier, forked bool) error {
+	tables := a.unloaded(opens)
+	a.deps.Log.Warn("tables are loaded, without their foreign keys", "tables", len(tables), "new_history", forked)
+	return a.onTarget(work, run, "begin a load", func(ctx context.Context) error { return a.target.LoadAgain(ctx, tables) })
+}
+
+// unloaded are the target tables whose source table has nothing complete. The frontier is the first of a new life of the reader, which
+// lists all loads. Where the sources are not known, they are all of them.
+func (a *Applier) unloaded(opens *frontier.Frontier) []table.Name {
+	if len(a.cfg.Sources) == 0 {
+		return a.target.Tables()
+	}
+	complete := map[table.Name]bool{}
+	for i := range opens.Loads {
+		complete[opens.Loads[i].Table] = complete[opens.Loads[i].Table] || opens.Loads[i].Complete
+	}
+	var out []table.Name
+	for source, targets := range a.cfg.Sources {
+		if !complete[source] {
+			out = append(out, targets...)
+		}
+	}
+	return out
 }
 
 // recovered makes the target usable again behind an error outside of a plan.

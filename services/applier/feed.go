@@ -35,6 +35,7 @@ type item struct {
 // step is what the applier does next: exactly one of the first three is set.
 type step struct {
 	plan  *pgtarget.Plan
+	opens *frontier.Frontier // the first frontier of the plan, where a load is under way that the one before it did not know of
 	claim *frontier.Claim
 	err   error
 	size  int64
@@ -139,10 +140,14 @@ func (f *feed) next(ctx context.Context, items <-chan item) (step, bool) {
 		total += more.size
 		changes += len(more.event.Batch.Changes)
 	}
-	last := batches[len(batches)-1].Frontier
+	first, last := batches[0].Frontier, batches[len(batches)-1].Frontier
+	var opens *frontier.Frontier
+	if !first.Loaded {
+		opens = first
+	}
 	f.pass(last)
 	plan, err := f.target.Prepare(batches)
-	return step{plan: plan, err: err, size: total}, true
+	return step{plan: plan, opens: opens, err: err, size: total}, true
 }
 
 // ends says that something is to be done right behind the frontier, so that nothing may be combined over it.
@@ -153,7 +158,7 @@ func (f *feed) ends(last *frontier.Frontier) bool {
 
 // pass takes a frontier as the last one. A new epoch may load everything again.
 func (f *feed) pass(last *frontier.Frontier) {
-	if last.At.Epoch != f.epoch {
+	if last.At.Epoch != f.epoch || !last.Loaded {
 		f.epoch, f.loaded = last.At.Epoch, false
 	}
 	f.loaded = f.loaded || (last.Loaded && last.Boundary)
@@ -166,7 +171,8 @@ func (f *feed) joins(batches []frontier.Batch[change.Mapped], more item) bool {
 		return false
 	}
 	last, next := batches[len(batches)-1].Frontier, more.event.Batch.Frontier
-	return last.At.Epoch == next.At.Epoch && (next.Boundary || !last.Boundary)
+	opens := last.Loaded && !next.Loaded // a table was added: its foreign keys go first
+	return last.At.Epoch == next.At.Epoch && !opens && (next.Boundary || !last.Boundary)
 }
 
 func (f *feed) take(ctx context.Context, items <-chan item) (item, bool) {

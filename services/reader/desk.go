@@ -55,7 +55,7 @@ func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *
 func loadedOnce(tables []*table.Table, resumed *frontier.State) bool {
 	begun := map[table.Name]bool{}
 	for _, l := range resumed.Loads {
-		begun[l.Table] = true
+		begun[l.Table] = begun[l.Table] || !l.Void()
 	}
 	for _, t := range tables {
 		if !begun[t.Name] {

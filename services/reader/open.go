@@ -3,6 +3,7 @@ package reader
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -178,6 +179,7 @@ func (o *opening) claim(ctx context.Context) (err error) {
 	if o.resumed.Offset < 0 {
 		return nil
 	}
+	o.voided = o.left()
 	promoted, err := o.continues()
 	if err == nil && promoted {
 		o.epoch++
@@ -206,6 +208,41 @@ func voided(was *frontier.State) []frontier.Load {
 	return out
 }
 
+// left are the loads of tables that are no longer taken. What changes in them from here on is in no stream, so what was read of them counts
+// for nothing should they be taken again.
+func (o *opening) left() (out []frontier.Load) {
+	told := map[table.Name]bool{}
+	for _, l := range o.resumed.Loads {
+		if slices.ContainsFunc(o.tables, func(t *table.Table) bool { return t.Name == l.Table }) || l.Void() {
+			continue
+		}
+		out = append(out, frontier.Load{Table: l.Table, Leaf: l.Leaf})
+		if !told[l.Table] {
+			o.log.Warn("a table is no longer taken: its rows on the target stay as they are; should it be taken again, it is read from the start", "table", l.Table.String())
+		}
+		told[l.Table] = true
+	}
+	return append(out, o.neverRead()...)
+}
+
+// neverRead are tables of which frontiers know lanes and no load, and that are no longer taken: they went before anything of them was read.
+func (o *opening) neverRead() (out []frontier.Load) {
+	known := map[string]bool{}
+	for _, t := range o.tables {
+		known[t.Name.Topic()] = true
+	}
+	for _, l := range o.resumed.Loads {
+		known[l.Table.Topic()] = true
+	}
+	for _, lane := range o.resumed.LaneList() {
+		if name, ok := table.FromTopic(lane.Table); ok && !known[lane.Table] {
+			out = append(out, frontier.Load{Table: name, Leaf: name})
+		}
+		known[lane.Table] = true
+	}
+	return out
+}
+
 // followed are those of the tables that the frontiers tell of.
 func followed(resumed *frontier.State, names []table.Name) []table.Name {
 	var out []table.Name
@@ -215,7 +252,7 @@ func followed(resumed *frontier.State, names []table.Name) []table.Name {
 			known = known || l.Table == n && (l.Complete || len(l.Done) > 0)
 		}
 		for lane, end := range resumed.Lanes {
-			known = known || lane.Table == n.Topic() && end.Total > 0
+			known = known || lane.Table == n.Topic() && end.Total > 0 && !resumed.Left(lane.Table)
 		}
 		if known {
 			out = append(out, n)

@@ -11,6 +11,7 @@ import (
 	"segue/pkg/pgtarget"
 	"segue/pkg/request"
 	"segue/pkg/service"
+	"segue/pkg/table"
 	"segue/pkg/wire"
 	"segue/services/applier"
 	"segue/services/deduplicator"
@@ -38,7 +39,7 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 		Owner: w.owner, Mode: pgtarget.Mode(w.stages), Fingerprint: p.mapping.Fingerprint(), Targets: p.mapping.Targets(),
 		AcceptMapping: w.choices.acceptMapping, Asker: asker,
 		Park: pgtarget.Park{Limit: w.spec.Park.Limit, PerTable: w.spec.Park.PerTable},
-	}}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
+	}, Sources: feeds(p)}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
 	if err != nil {
 		return err
 	}
@@ -50,6 +51,15 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 	defer done()
 	status.Ready()
 	return a.Run(ctx, in)
+}
+
+// feeds says which target table each source table goes to.
+func feeds(p *plan) map[table.Name][]table.Name {
+	out := map[table.Name][]table.Name{}
+	for _, r := range p.mapping.Rules() {
+		out[r.Source().Name] = append(out[r.Source().Name], r.Target().Table.Name)
+	}
+	return out
 }
 
 // shown puts what a service waits for into its state.

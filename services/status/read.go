@@ -9,6 +9,7 @@ import (
 
 	"segue/pkg/frontier"
 	"segue/pkg/kafka"
+	"segue/pkg/migration"
 	"segue/pkg/pgsource"
 	"segue/pkg/pgtarget"
 	"segue/pkg/postgres"
@@ -99,7 +100,7 @@ func readStages(ctx context.Context, c Config) (s Stages, err error) {
 		}
 		s.List = append(s.List, stage(name, standing))
 		if name == "reader" {
-			s.Loads = loads(standing.State.Loads)
+			s.Loads = loads(taken(c.Spec, standing.State.Loads))
 		}
 	}
 	return s, nil
@@ -141,6 +142,19 @@ func micros(us int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(us).UTC()
+}
+
+// taken are the heaps of tables that the migration takes now.
+func taken(spec *migration.Spec, heaps map[table.Name]frontier.Load) map[table.Name]frontier.Load {
+	out := make(map[table.Name]frontier.Load, len(heaps))
+	for leaf, h := range heaps {
+		for i := range spec.Tables {
+			if spec.Tables[i].Selects(h.Table) {
+				out[leaf] = h
+			}
+		}
+	}
+	return out
 }
 
 // loads adds the heaps of each table up: a partitioned one has several.

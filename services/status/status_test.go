@@ -152,7 +152,7 @@ func TestASlotInDanger(t *testing.T) {
 	s.Name = migration.Name("danger" + strings.ToLower(rand.Text()[:8]))
 	s.Protect = migration.Protect{MaxRetainedWAL: 1, OnLimit: migration.OnLimitDrop}
 	conn := pgtest.Connect(t, source)
-	pgtest.Exec(t, conn, `SELECT pg_create_logical_replication_slot('`+s.Name.Slot()+`', 'pgoutput')`, `CREATE TABLE a (id int)`)
+	pgtest.Exec(t, conn, `SELECT pg_create_logical_replication_slot('`+s.Name.Slot()+`', 'pgoutput')`, `CREATE TABLE a (id int)`, `SELECT pg_switch_wal()`, `CHECKPOINT`)
 	r := status.Look(t.Context(), status.Config{Spec: s, Reason: "none"}, nil)
 	got := page(r)
 	for _, want := range []string{"nobody reads it", "OVER: the slot holds back", "protect.max_retained_wal is 1 bytes", "no reader runs, so protect.on_limit (drop) does nothing", "kept on standbys: no"} {
