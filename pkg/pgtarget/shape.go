@@ -231,21 +231,22 @@ func (t *target) moveSQL(cols []int) string {
 	for i, c := range cols {
 		param[t.Columns[c]] = len(t.Key) + 1 + i
 	}
-	var names, kept, values []string
+	var names, values []string
+	kept := []string{"u.*"}
 	n := len(t.Key) + len(cols)
 	for i, c := range t.Table.Columns {
 		if c.Generated {
 			continue
 		}
 		names = append(names, table.Quote(c.Name))
-		kept = append(kept, "t."+table.Quote(c.Name)+fmt.Sprintf(" AS c%d", i))
-		if p, ok := param[i]; ok {
+		if p, ok := param[i]; ok { // not kept beside it: both would be more columns than PostgreSQL takes
 			values = append(values, c.Cast(fmt.Sprintf("d.p%d", p)))
 		} else {
+			kept = append(kept, "t."+table.Quote(c.Name)+fmt.Sprintf(" AS c%d", i))
 			values = append(values, fmt.Sprintf("d.c%d", i))
 		}
 	}
-	return fmt.Sprintf("WITH d AS (DELETE FROM %[1]s AS t USING %[2]s WHERE %[3]s RETURNING u.*, %[4]s), "+
+	return fmt.Sprintf("WITH d AS (DELETE FROM %[1]s AS t USING %[2]s WHERE %[3]s RETURNING %[4]s), "+
 		"i AS (INSERT INTO %[1]s (%[5]s) OVERRIDING SYSTEM VALUE SELECT %[6]s FROM d ORDER BY d.n) SELECT n FROM d",
 		t.Table.Name.SQL(), numbered(n), t.match(1), strings.Join(kept, ", "), strings.Join(names, ", "), strings.Join(values, ", "))
 }
