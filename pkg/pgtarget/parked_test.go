@@ -321,3 +321,15 @@ func TestParkedHistories(t *testing.T) {
 		m.check(t)
 	}
 }
+
+// Many rows that are asked for at once go in several requests: each has to fit into a record.
+func TestRequestsStaySmall(t *testing.T) {
+	r := newParkedRig(t)
+	for i := range 2500 {
+		r.do(0, change.Update, "", fmt.Sprintf("%d,x,?", i))
+	}
+	r.must()
+	if len(r.asker.keys) != 2500 || r.asker.most != maxRequestKeys {
+		t.Errorf("asked for %d keys, at most %d in a request", len(r.asker.keys), r.asker.most)
+	}
+}

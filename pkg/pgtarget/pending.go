@@ -194,7 +194,10 @@ func partialMove(m *change.Mapped) bool {
 	return false
 }
 
-// ask makes the requests durable, one per source table.
+// maxRequestKeys bounds a request, which has to fit into a record of its topic.
+const maxRequestKeys = 1000
+
+// ask makes the requests durable, as few per source table as fit.
 func (t *Target) ask(ctx context.Context, keys []pendingKey) error {
 	if len(keys) == 0 {
 		return nil
@@ -208,7 +211,7 @@ func (t *Target) ask(ctx context.Context, keys []pendingKey) error {
 	var list []*request.Request
 	for _, k := range keys {
 		r := byTable[k.source]
-		if r == nil {
+		if r == nil || len(r.Keys) == maxRequestKeys {
 			r = &request.Request{
 				ID:   fmt.Sprintf("%s %s %s", t.cfg.Migration, k.source, k.at),
 				Kind: request.Keys, Table: k.source, By: "applier", Written: now.UnixMicro(),

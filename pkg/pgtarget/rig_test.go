@@ -21,6 +21,7 @@ import (
 type asker struct {
 	mu   sync.Mutex
 	keys []string
+	most int // keys in a request
 	err  error
 }
 
@@ -28,6 +29,7 @@ func (a *asker) Ask(_ context.Context, requests []request.Request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range requests {
+		a.most = max(a.most, len(r.Keys))
 		for _, k := range r.Keys {
 			a.keys = append(a.keys, r.Table.String()+" "+text(k))
 		}
