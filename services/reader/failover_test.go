@@ -29,9 +29,10 @@ func steady(t *testing.T, url string) (stop func()) {
 			conn, err := pgx.Connect(ctx, url+"&target_session_attrs=primary&connect_timeout=2")
 			for err == nil && ctx.Err() == nil {
 				n++
-				_, err = conn.Exec(ctx, fmt.Sprintf(`UPDATE public.a SET n = %d, v = nextval('public.versions') WHERE id = %d`, n, 1+n%1500))
+				// Never cut short: a statement that the server still works on would be behind the test's last look.
+				_, err = conn.Exec(context.WithoutCancel(ctx), fmt.Sprintf(`UPDATE public.a SET n = %d, v = nextval('public.versions') WHERE id = %d`, n, 1+n%1500))
 				if err == nil {
-					_, err = conn.Exec(ctx, fmt.Sprintf(`INSERT INTO public.b (x, y, note) VALUES ('f', %d, 'of the failover') ON CONFLICT (x, y) DO UPDATE SET note = 'again', v = nextval('public.versions')`, 100_000+n%200))
+					_, err = conn.Exec(context.WithoutCancel(ctx), fmt.Sprintf(`INSERT INTO public.b (x, y, note) VALUES ('f', %d, 'of the failover') ON CONFLICT (x, y) DO UPDATE SET note = 'again', v = nextval('public.versions')`, 100_000+n%200))
 				}
 			}
 			if conn != nil {
