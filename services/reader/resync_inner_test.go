@@ -11,13 +11,13 @@ import (
 	"segue/pkg/table"
 )
 
-// A table without a key cannot be read again: its rows would be there twice. The request stops nobody.
-func TestATableWithoutAKeyIsNotReadAgain(t *testing.T) {
+// Rows of a table without a key cannot be read again: they would be there twice. The request stops nobody.
+func TestRowsWithoutAKeyAreNotReadAgain(t *testing.T) {
 	bare := &table.Table{OID: 2, Name: table.Name{Schema: "public", Table: "bare"}, Columns: []table.Column{{Name: "a"}}}
 	resumed := frontier.NewState()
 	s := &session{desk: newDesk([]*table.Table{bare}, chunk.NewPlan(nil, nil, 1), 1<<20, &resumed), log: slog.New(slog.DiscardHandler)}
-	for i, kind := range []request.Kind{request.Resync, request.Keys} {
-		if err := s.take(t.Context(), int64(i), &request.Request{Kind: kind, Table: bare.Name}); err != nil {
+	for i, r := range []request.Request{{Kind: request.Resync, Where: "a = 1", Table: bare.Name}, {Kind: request.Keys, Table: bare.Name}} {
+		if err := s.take(t.Context(), int64(i), &r); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -97,11 +97,6 @@ func (p *process) resync(cmd *cobra.Command, o *resyncOptions) error {
 	if r.tables, err = chosen(r.plan.mapping, o.tables); err != nil {
 		return usage(err)
 	}
-	for _, t := range r.tables {
-		if len(t.Key) == 0 {
-			return usage(fmt.Errorf("%s has no key: a row that is read again would be there twice; only a new load mends it", t.Name))
-		}
-	}
 	if given && len(r.tables) != 1 {
 		return usage(fmt.Errorf("--keys and --where are for one table, these are %d", len(r.tables)))
 	}
