@@ -80,10 +80,6 @@ func (s *session) listen(ctx context.Context) error {
 func (s *session) take(ctx context.Context, offset int64, r *request.Request) error {
 	t := s.desk.tables[r.Table]
 	switch {
-	case t != nil && len(t.Key) == 0 && (r.Kind == request.Keys || r.Where != ""):
-		// A read of a row that is there puts it in once more: nothing tells the two apart.
-		s.log.Error("a table without a key can only be read again whole, a request for it is left unanswered", "request", r.ID, "table", r.Table.String())
-		return s.desk.request(ctx, offset, nil, nil)
 	case t != nil && r.Kind == request.Resync:
 		return s.resync(ctx, offset, t, r)
 	case t != nil && r.Kind == request.Keys:
