@@ -48,6 +48,9 @@ type Change struct {
 	Before Row
 	// After is the new row: insert and read hold every column, an update may have absent ones (unchanged TOAST).
 	After Row
+	// Older says that the record was written by an older shape of the table: columns that it does not know are absent, and the table is
+	// read again behind it, because its shape changed.
+	Older bool
 	// Cascade and RestartIdentity belong to a truncate. All truncates of one commit with adjacent Seq were one statement.
 	Cascade, RestartIdentity bool
 	// Fault is nil, or why this is a stub: its rows hold the key's columns alone, and nothing else is known of what happened.

@@ -61,6 +61,8 @@ type Load struct {
 	Blocks   uint32     // the number of blocks planned; the last range is open-ended
 	Done     []Range    // finished ranges, merged, ascending
 	Complete bool
+	// Shape stands for what the table looked like, and what was taken of it, when this was read: under another one nothing of it counts.
+	Shape string
 }
 
 // Void says that nothing of the heap counts: the table was taken out of the migration, or its history ended.

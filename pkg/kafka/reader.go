@@ -219,7 +219,7 @@ func (r *Reader) judge() {
 		r.event = &event
 	case r.cfg.Fingerprint != "" && r.writer != nil && r.writer.Fingerprint != r.cfg.Fingerprint:
 		err := fmt.Errorf("read %s at %s: %s wrote it: %w", r.cfg.FrontierTopic, event.Batch.Frontier.At, r.writer.Owner, ErrFingerprint)
-		r.err = fault.Fatal(err, "the mapping was changed: choose where the new one begins (from here on, replay, resync)")
+		r.err = fault.Fatal(err, "the mapping was changed before all that the former one made was applied: read it again as it came from the source: segue run all --stages fused --accept-mapping (or run applier, likewise); when it has caught up, any mode will do")
 	default:
 		r.event = &event
 	}

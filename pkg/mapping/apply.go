@@ -147,13 +147,20 @@ func (m *Mapper) write(p *plan, c *change.Change, row change.Row, out *change.Ma
 	if err := p.checkKey(c, mapped); err != nil {
 		return err
 	}
+	if c.Older {
+		// The table is read again behind it: nothing is asked for but what the target could not even take meanwhile.
+		want = c.Op != change.Update && p.rule.refuses(mapped)
+		if want {
+			op.Op = change.Update
+		}
+	}
 	if c.Op == change.Update && c.Before != nil {
 		if op.Key, err = m.movedKey(p, c, mapped); err != nil {
 			return err
 		}
 		// The old key may have been asked for and not have come yet; nothing will come for it now. What it would have
 		// mended is asked for by the new key.
-		want = want || (p.moved(c.Before, row) && !mapped.Whole())
+		want = want || (p.moved(c.Before, row) && !mapped.Whole() && !c.Older)
 	}
 	if want {
 		out.Want = out.SourceKey
@@ -163,10 +170,22 @@ func (m *Mapper) write(p *plan, c *change.Change, row change.Row, out *change.Ma
 	return nil
 }
 
-// ask requests the row because the filter cannot be decided. Where the row moved to another target key, the old one
-// goes now: nothing that comes later would name it.
+// refuses says whether the target cannot take the row without the columns that are absent.
+func (r *Rule) refuses(mapped change.Row) bool {
+	for i, v := range mapped {
+		if col := &r.target.Table.Columns[r.target.Columns[i]]; v.IsAbsent() && col.NotNull && !col.Default {
+			return true
+		}
+	}
+	return false
+}
+
+// ask requests the row because the filter cannot be decided, unless its table is read again in any case. Where the row moved to
+// another target key, the old one goes now: nothing that comes later would name it.
 func (m *Mapper) ask(p *plan, c *change.Change, row change.Row, out *change.Mapped) error {
-	out.Want = out.SourceKey
+	if !c.Older {
+		out.Want = out.SourceKey
+	}
 	if c.Op != change.Update || c.Before == nil {
 		return nil
 	}

@@ -111,6 +111,10 @@ func (d *draft) checkUnused() {
 			continue
 		}
 		at := place(d.entry.Rest, d.entry.From.At)
+		if d.spec.IgnoresSchema(d.entry) {
+			d.warn(at, "nothing uses %s.%s: it is left behind, because on_schema_change is ignore", d.source.Name, col.Name)
+			continue
+		}
 		if d.entry.Set != nil && d.entry.Rest.IsZero() {
 			d.mistake(at, "nothing uses %s.%s: add it to set, or to ignore: [%s]", d.source.Name, col.Name, col.Name)
 			continue

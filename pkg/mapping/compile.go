@@ -97,7 +97,7 @@ func (d *draft) build(index int) *Rule {
 	if d.where != nil {
 		p.whereInputs = d.ordinals(d.where)
 	}
-	r := &Rule{index: index, source: d.source, target: target, plan: p}
+	r := &Rule{index: index, source: d.source, target: target, plan: p, loose: d.spec.IgnoresSchema(d.entry)}
 	p.rule = r
 	return r
 }
@@ -133,7 +133,11 @@ func (d *draft) readIgnore() {
 			d.compiler.ignored[name.At] = true
 		} else if _, exact := d.entry.From.Exact(); exact {
 			d.compiler.ignored[name.At] = true
-			d.mistake(name.At, "%s has no column %s: remove it from ignore%s", d.source.Name, name.Value, migration.DidYouMean(name.Value, columnNames(d.source)))
+			tell := d.mistake
+			if d.spec.IgnoresSchema(d.entry) {
+				tell = d.warn // it may have been dropped
+			}
+			tell(name.At, "%s has no column %s: remove it from ignore%s", d.source.Name, name.Value, migration.DidYouMean(name.Value, columnNames(d.source)))
 		}
 	}
 }

@@ -13,6 +13,7 @@ type Rule struct {
 	source *table.Table
 	target *change.Target
 	plan   *plan // bound to source
+	loose  bool  // changes of columns that it does not use stop nothing
 	// scratch holds *Mapper for Map and Expected, which any goroutine may call.
 	scratch sync.Pool
 }

@@ -5,6 +5,7 @@
 package migration
 
 import (
+	"cmp"
 	"time"
 
 	"segue/pkg/table"
@@ -18,6 +19,8 @@ type Spec struct {
 	Load           Load
 	Protect        Protect
 	Park           Park
+	// OnSchemaChange holds for the tables that say nothing of it.
+	OnSchemaChange SchemaChange
 	Tables         []Table
 
 	file *file
@@ -90,6 +93,22 @@ type Table struct {
 	Rest Place
 	// Ignore lists the source columns that are left behind on purpose.
 	Ignore []String
+	// OnSchemaChange is "" where the specification's own holds.
+	OnSchemaChange SchemaChange
+}
+
+// SchemaChange is what happens when a source table changes while it is migrated.
+type SchemaChange string
+
+// The choices. Whatever the mapping uses pauses in any case.
+const (
+	SchemaPause  SchemaChange = "pause"  // the reader stops in front of it, and says what to edit
+	SchemaIgnore SchemaChange = "ignore" // goes on where only columns changed that nothing uses
+)
+
+// IgnoresSchema says whether changes of columns that nothing uses stop nothing in the tables of an entry.
+func (s *Spec) IgnoresSchema(t *Table) bool {
+	return cmp.Or(t.OnSchemaChange, s.OnSchemaChange) == SchemaIgnore
 }
 
 // Column is one entry of set.

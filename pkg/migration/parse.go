@@ -107,6 +107,7 @@ func (p *parser) root(n *yaml.Node) {
 		{"load", false, p.load},
 		{"protect", false, p.protect},
 		{"park", false, p.park},
+		{"on_schema_change", false, func(n *yaml.Node) { s.OnSchemaChange = p.schemaChange(n) }},
 		{"tables", true, p.tables},
 	})
 }

@@ -85,6 +85,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		one(`{from: public.a*b}`),
 		one(`{from: public.a, where: "x == 1", set: {a: b, c: {const: x}, d: {const: null}, e: {const: 1.50}, f: {const: true}, "*": "*"}, ignore: [x, y]}`),
 		one(`{from: public.a, set: {"*": "*"}, ignore: []}`),
+		one(`{from: public.a, on_schema_change: ignore}`), stores + "on_schema_change: pause\n" + tables,
 	}
 	for _, text := range good {
 		if _, err := parseText(text); err != nil {
@@ -133,6 +134,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		one(`{from: public.a, set: {"*": id}}`), one(`{from: public.a, set: {"*": {const: x}}}`),
 		one(`{from: public.a, ignore: a}`), one(`{from: public.a, ignore: [1]}`), one(`{from: public.a, ignore: [""]}`),
 		one(`{from: public.a, ignore: [a, a]}`), one(`{from: public.a, on: x}`),
+		one(`{from: public.a, on_schema_change: stop}`), stores + "on_schema_change: 1\n" + tables,
 	}
 	for _, text := range bad {
 		if _, err := parseText(text); err == nil {

@@ -27,6 +27,7 @@ func (p *parser) table(n *yaml.Node) Table {
 		{"where", false, func(n *yaml.Node) { t.Where = p.expression(n, "where") }},
 		{"set", false, func(n *yaml.Node) { p.set(n, &t) }},
 		{"ignore", false, func(n *yaml.Node) { p.ignore(n, &t) }},
+		{"on_schema_change", false, func(n *yaml.Node) { t.OnSchemaChange = p.schemaChange(n) }},
 	})
 	p.checkTable(&t)
 	return t
@@ -84,6 +85,15 @@ func (p *parser) ignore(n *yaml.Node, t *Table) {
 		seen[s.Value] = true
 		t.Ignore = append(t.Ignore, s)
 	})
+}
+
+func (p *parser) schemaChange(n *yaml.Node) SchemaChange {
+	s, ok := p.text(n, "on_schema_change")
+	c := SchemaChange(s.Value)
+	if ok && c != SchemaPause && c != SchemaIgnore {
+		p.mistake(s.At, "on_schema_change is %s or %s", SchemaPause, SchemaIgnore)
+	}
+	return c
 }
 
 func (p *parser) expressionName(n *yaml.Node) (String, bool) {

@@ -19,7 +19,7 @@ type Identity struct {
 	SystemID string // of the cluster: another one is another history
 	Timeline int32  // grows when a standby is promoted
 	Database string
-	LSN      uint64 // the end of the log
+	LSN      uint64 // the end of the log, with what is not written out yet: of what is visible, nothing lies behind it
 	Version  int    // server_version_num
 	Recovery bool   // a standby
 	// Ancestors are the timelines that this one came from, oldest first. Only Introduce reads them.
@@ -45,7 +45,7 @@ SELECT (pg_catalog.pg_control_system()).system_identifier::text,
        CASE WHEN r THEN (pg_catalog.pg_control_checkpoint()).timeline_id
             ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::int END,
        pg_catalog.current_database(),
-       (CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_lsn() END - '0/0')::bigint,
+       (CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0')::bigint,
        pg_catalog.current_setting('server_version_num')::int, r
 FROM pg_catalog.pg_is_in_recovery() AS r`
 
@@ -74,7 +74,10 @@ func Introduce(ctx context.Context, url, app string) (Identity, error) {
 }
 
 func introduce(ctx context.Context, conn *pgconn.PgConn) (i Identity, err error) {
-	results, err := conn.Exec(ctx, `SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('server_version_num')`).ReadAll()
+	// IDENTIFY_SYSTEM names what is flushed: with synchronous_commit off, more than that is visible.
+	results, err := conn.Exec(ctx, `SELECT r, pg_catalog.current_setting('server_version_num'),
+		(CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END - '0/0')::bigint
+		FROM pg_catalog.pg_is_in_recovery() AS r`).ReadAll()
 	if err != nil {
 		return i, err
 	}
@@ -83,11 +86,14 @@ func introduce(ctx context.Context, conn *pgconn.PgConn) (i Identity, err error)
 	if i.Version, err = strconv.Atoi(string(row[1])); err != nil {
 		return i, err
 	}
+	if i.LSN, err = strconv.ParseUint(string(row[2]), 10, 64); err != nil {
+		return i, err
+	}
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return i, err
 	}
-	i.SystemID, i.Timeline, i.Database, i.LSN = system.SystemID, system.Timeline, system.DBName, uint64(system.XLogPos)
+	i.SystemID, i.Timeline, i.Database = system.SystemID, system.Timeline, system.DBName
 	if i.Timeline == 1 {
 		return i, nil
 	}

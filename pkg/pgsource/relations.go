@@ -88,6 +88,14 @@ func (r *relations) unknown(rel *Relation) *SchemaChange {
 	return &SchemaChange{Relation: *rel, Differences: []string{text}}
 }
 
+// follow takes another shape for a relation, whose columns are the log's: its rows come as they were written.
+func (r *relations) follow(oid uint32, t *table.Table) {
+	if p := r.known[oid]; p != nil {
+		p.table = t
+		p.match()
+	}
+}
+
 func (p *placed) match() {
 	p.place = make([]int, len(p.relation.Columns))
 	p.logged, p.keyed = make([]bool, len(p.place)), make([]bool, len(p.place))

@@ -131,6 +131,9 @@ func (s *Stream) Confirm(lsn uint64) {
 // Ignore leaves the rows of a relation out from now on: of a table that is no longer selected, and that the log still has.
 func (s *Stream) Ignore(oid uint32) { s.relations.ignore[oid] = true }
 
+// Follow gives the rows of a relation by another shape from now on, until the log describes the relation anew.
+func (s *Stream) Follow(oid uint32, t *table.Table) { s.relations.follow(oid, t) }
+
 // Received is how far the server has sent its log, and how many bytes of that wait to be taken.
 func (s *Stream) Received() (lsn uint64, waiting int) {
 	_, waiting = s.receiver.queue.held()

@@ -49,6 +49,27 @@ func TestOperationsFoldToTheLastState(t *testing.T) {
 	}
 }
 
+// Rows of an older shape of their table lack columns: an insert leaves these to their defaults, and what is there stays.
+func TestRowsThatLackColumns(t *testing.T) {
+	r := newRig(t, itemDDL, "item")
+	r.do(0, change.Insert, "", "1,a,x,1")
+	r.do(0, change.Insert, "", "2,b,x,2")
+	r.do(0, change.Insert, "", "3,c,x,3")
+	r.must()
+	r.do(0, change.Read, "", "1,aa,?,?")   // there: the rest stays
+	r.do(0, change.Delete, "2", "")        // gone, and there again:
+	r.do(0, change.Insert, "", "2,bb,?,?") // nothing of the former row stays
+	r.do(0, change.Update, "", "3,?,y,?")
+	r.do(0, change.Insert, "", "3,cc,?,?")
+	r.do(0, change.Insert, "", "4,d,?,?")
+	r.do(0, change.Update, "", "4,?,z,?")
+	r.must()
+	r.want("SELECT * FROM item ORDER BY id", "1,aa,x,1 2,bb,NULL,7 3,cc,y,3 4,d,z,7")
+	if len(r.asker.keys) != 0 {
+		t.Errorf("asked for %v", r.asker.keys)
+	}
+}
+
 func TestValuesKeepTheirText(t *testing.T) {
 	r := newRig(t, `CREATE DOMAIN short AS varchar(3);
 		CREATE TABLE v (id numeric PRIMARY KEY, c char(4), b bytea, d date, a text[], j jsonb, s short, n numeric(6,2), bits bit(3), r int4range)`, "v")

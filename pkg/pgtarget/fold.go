@@ -204,6 +204,13 @@ func (f *folder) merge(e *entry, op *change.RowOp) {
 		e.delete, e.kind, e.row, e.key = true, kindNone, nil, op.Key
 	case op.Row.Whole():
 		e.kind, e.row, e.key = kindUpsert, op.Row, nil
+	case op.Op != change.Update: // a row of an older shape of its table: what it lacks stays, or is the column's default
+		if e.kind == kindNone {
+			e.row = op.Row
+		} else {
+			e.row = f.over(e.row, op.Row)
+		}
+		e.kind, e.key = kindUpsert, nil
 	case e.kind == kindNone:
 		// Deleted, and then a part of a row that cannot be there: the update will find none and the row is asked for.
 		e.kind, e.row, e.key = kindUpdate, op.Row, nil

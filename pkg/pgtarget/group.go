@@ -72,7 +72,7 @@ func (f *folder) close() {
 	for _, tf := range f.tables {
 		for i := range tf.entries {
 			e := &tf.entries[i]
-			if e.delete && (e.kind != kindUpsert || !f.targets[e.target].covers) {
+			if e.delete && (e.kind != kindUpsert || !f.targets[e.target].covers || !e.row.Whole()) {
 				g := deletes.of(e.target, actDelete, nil)
 				g.keys = append(g.keys, f.entryKey(e))
 			}

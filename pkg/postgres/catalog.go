@@ -123,9 +123,8 @@ func readColumns(ctx context.Context, q Querier, byOID map[uint32]*shape) (map[u
 	ordinals := make(map[uint32]map[int16]int, len(byOID))
 	for rows.Next() {
 		var oid uint32
-		var attnum int16
 		var c table.Column
-		if err := rows.Scan(&oid, &attnum, &c.Name, &c.OID, &c.Mod, &c.Type, &c.Base,
+		if err := rows.Scan(&oid, &c.Number, &c.Name, &c.OID, &c.Mod, &c.Type, &c.Base,
 			&c.NotNull, &c.Default, &c.Generated, &c.AlwaysIdentity); err != nil {
 			return nil, stepError("read columns from the catalog", err)
 		}
@@ -133,7 +132,7 @@ func readColumns(ctx context.Context, q Querier, byOID map[uint32]*shape) (map[u
 		if ordinals[oid] == nil {
 			ordinals[oid] = map[int16]int{}
 		}
-		ordinals[oid][attnum] = len(t.Columns)
+		ordinals[oid][c.Number] = len(t.Columns)
 		t.Columns = append(t.Columns, c)
 	}
 	if err := rows.Err(); err != nil {

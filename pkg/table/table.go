@@ -24,6 +24,8 @@ type Column struct {
 	// OID and Mod are pg_attribute.atttypid and atttypmod.
 	OID uint32
 	Mod int32
+	// Number is pg_attribute.attnum: a column that was dropped and made again by the same name has another one. 0: not known.
+	Number int16
 	// NotNull says that the column refuses NULL; Default that it has a default.
 	NotNull, Default bool
 	// Generated columns are computed by their own server, never written. AlwaysIdentity wants OVERRIDING SYSTEM VALUE.
@@ -87,4 +89,18 @@ func (t *Table) IsKey(i int) bool {
 		}
 	}
 	return false
+}
+
+func (i Identity) String() string {
+	switch i {
+	case IdentityDefault:
+		return "default"
+	case IdentityNothing:
+		return "nothing"
+	case IdentityFull:
+		return "full"
+	case IdentityIndex:
+		return "an index"
+	}
+	return "unknown"
 }

@@ -13,7 +13,8 @@
 //	bytes 5–    the Avro body
 //
 // Subjects are <topic>-value and <topic>-key. A record with another id than the codec's own is read if that id's schema says
-// the same: names, types, order, and each column's name and base type (pg.name, pg.base); else it is a fatal error.
+// the same: names, types, order, and each column's name and base type (pg.name, pg.base). A raw value of another shape of its
+// table is read by its writer's schema and brought to the present shape (change.Projection). All else is a fatal error.
 //
 // Without a registry (kafka.wire: json) the records of fixed schemas have the form that Avro calls single-object encoding instead:
 //

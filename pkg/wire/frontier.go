@@ -81,7 +81,8 @@ func appendLoad(b []byte, l *frontier.Load) []byte {
 	for _, r := range l.Done {
 		b = appendLong(appendLong(b, int64(r.From)), int64(r.To))
 	}
-	return appendBool(appendEnd(b, len(l.Done)), l.Complete)
+	b = appendBool(appendEnd(b, len(l.Done)), l.Complete)
+	return appendBytes(b, l.Shape)
 }
 
 // DecodeFrontier reads a framed record. Lists without entries come back as nil.
@@ -141,7 +142,7 @@ func decodeLoad(c *cursor) frontier.Load {
 		Table: decodeName(c), Leaf: decodeName(c),
 		Filenode: c.uint32(), Blocks: c.uint32(),
 		Done:     decodeList(c, decodeRange),
-		Complete: c.bool(),
+		Complete: c.bool(), Shape: c.string(),
 	}
 }
 

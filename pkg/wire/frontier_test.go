@@ -84,7 +84,7 @@ func drawLoad(t *rapid.T) frontier.Load {
 	block := rapid.Uint32()
 	l := frontier.Load{
 		Table: drawName(t), Leaf: drawName(t),
-		Filenode: block.Draw(t, "filenode"), Blocks: block.Draw(t, "blocks"), Complete: rapid.Bool().Draw(t, "complete"),
+		Filenode: block.Draw(t, "filenode"), Blocks: block.Draw(t, "blocks"), Complete: rapid.Bool().Draw(t, "complete"), Shape: rapid.String().Draw(t, "shape"),
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "ranges") {
 		l.Done = append(l.Done, frontier.Range{From: block.Draw(t, "from"), To: block.Draw(t, "to")})
@@ -110,7 +110,7 @@ func nativeRecord(r frontier.Record) dict {
 		}
 		loads = append(loads, dict{
 			"table": nativeName(l.Table), "leaf": nativeName(l.Leaf), "filenode": int64(l.Filenode),
-			"blocks": int64(l.Blocks), "done": done, "complete": l.Complete,
+			"blocks": int64(l.Blocks), "done": done, "complete": l.Complete, "shape": l.Shape,
 		})
 	}
 	for _, m := range f.Marks {

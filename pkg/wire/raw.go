@@ -16,15 +16,22 @@ type Source struct {
 	DB            string // the source database's name
 	ServerVersion string // of the source's PostgreSQL
 	Version       string // segue's
+	// CatalogAt is where the source's log ended before the tables' shapes were read from its catalog. A record of another shape from behind it may
+	// be of a newer one, and is refused: what it adds would vanish. 0: not known, nothing is refused.
+	CatalogAt uint64
+	// Unused says whether nothing takes a column of a table whose changes are ignored: records that differ in nothing else are read. Nil: none.
+	Unused func(n table.Name, column string) bool
 	// Now gives ts_ms and ts_us, the time of writing; nil leaves them null. The reader's clock, never compared.
 	Now func() time.Time
 }
 
 // Raw is the codec of one source table's raw topic, compiled from the table's shape. It is safe for concurrent use.
 type Raw struct {
-	table      *table.Table
-	kinds      []kind
-	textSize   int // bytes of arena that a row's typed values may take
+	table *table.Table
+	layout
+	older      older // what records of other shapes look like
+	catalogAt  uint64
+	unused     func(n table.Name, column string) bool
 	value, key *subject
 	now        func() time.Time
 	source     []byte // the part of the source block that is the same in every record
@@ -32,12 +39,7 @@ type Raw struct {
 
 // NewRaw compiles the codec and registers <topic>-value and, where the table has a key, <topic>-key.
 func NewRaw(ctx context.Context, reg Registry, topic string, t *table.Table, s Source) (*Raw, error) {
-	r := &Raw{table: t, now: s.Now, source: constantSource(t, &s)}
-	for i := range t.Columns {
-		k := kindOf(&t.Columns[i])
-		r.kinds = append(r.kinds, k)
-		r.textSize += k.textSize()
-	}
+	r := &Raw{table: t, layout: layoutOf(t.Columns), now: s.Now, source: constantSource(t, &s), catalogAt: s.CatalogAt, unused: s.Unused}
 	space := namespace(s.Migration, t.Name)
 	text, err := valueSchema(space, t)
 	if err != nil {

@@ -16,13 +16,13 @@ func (r *Raw) Decode(b []byte, c *change.Change) error {
 
 // DecodeIn is Decode with the memory of an arena, for who decodes many.
 func (r *Raw) DecodeIn(a *Arena, b []byte, c *change.Change) error {
-	cur, err := r.value.open(b)
+	cur, l, err := r.open(b)
 	if err != nil {
 		return err
 	}
 	*c = change.Change{Table: r.table}
-	c.Before = r.decodeRow(&cur, a)
-	c.After = r.decodeRow(&cur, a)
+	c.Before = l.decodeRow(&cur, a)
+	c.After = l.decodeRow(&cur, a)
 	r.decodeSource(&cur, c)
 	skipTransaction(&cur)
 	c.Op = decodeOp(cur.bytes())
@@ -35,20 +35,26 @@ func (r *Raw) DecodeIn(a *Arena, b []byte, c *change.Change) error {
 		*c = change.Change{}
 		return fmt.Errorf("decode %s: %w", r.value.name, err)
 	}
+	if l.project != nil {
+		if r.catalogAt != 0 && c.Pos.LSN > r.catalogAt && !l.harmless {
+			return r.newer(c)
+		}
+		l.present(a, c)
+	}
 	return nil
 }
 
-func (r *Raw) decodeRow(c *cursor, a *Arena) change.Row {
+func (l *layout) decodeRow(c *cursor, a *Arena) change.Row {
 	if !c.present() {
 		return nil
 	}
-	if c.left() < len(r.kinds) { // a column takes at least a byte
+	if c.left() < len(l.kinds) { // a column takes at least a byte
 		c.fail("truncated")
 		return nil
 	}
-	row := a.row(len(r.kinds))
-	a.reserve(r.textSize)
-	for i, k := range r.kinds {
+	row := a.row(len(l.kinds))
+	a.reserve(l.textSize)
+	for i, k := range l.kinds {
 		if c.present() {
 			row[i] = k.decode(c, a)
 		} else {

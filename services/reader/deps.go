@@ -45,6 +45,7 @@ type Stream interface {
 	Next(ctx context.Context) (pgsource.Event, error)
 	Confirm(lsn uint64)
 	Ignore(oid uint32)
+	Follow(oid uint32, t *table.Table)
 }
 
 // Scanner reads chunks: pgscan.Scanner.

@@ -21,6 +21,8 @@ type desk struct {
 	// open is the number of windows, so that the loop need not lock for every change while there is none.
 	open atomic.Int32
 
+	shape func(t *table.Table) string // what loads stand for
+
 	mu      sync.Mutex
 	changed chan struct{} // closed, and made anew, when there may be work
 	vis     chunk.Visibility
@@ -41,7 +43,7 @@ func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *
 	d := &desk{
 		windowBytes: windowBytes, tables: make(map[table.Name]*table.Table, len(tables)), changed: make(chan struct{}),
 		plan: plan, loaded: loadedOnce(tables, resumed) || plan.Complete(), asked: asked{handled: resumed.Requests},
-		marks: map[string]*job{}, windows: map[*table.Table][]*job{}, wholes: map[*table.Table]*whole{},
+		marks: map[string]*job{}, windows: map[*table.Table][]*job{}, wholes: map[*table.Table]*whole{}, shape: everyColumn,
 	}
 	for _, t := range tables {
 		d.tables[t.Name] = t
@@ -321,6 +323,7 @@ func (d *desk) finish(j *job) (frontier.Load, bool) {
 	if j.chunk.Whole {
 		d.wholeFinished(j.table)
 	}
+	load.Shape = d.shape(j.table)
 	d.loaded = d.loaded || d.plan.Complete()
 	d.wake()
 	return load, ok

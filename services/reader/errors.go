@@ -11,13 +11,42 @@ import (
 	"segue/pkg/table"
 )
 
-// schemaError says what changed and what to edit.
+// SchemaError says that a table is not what it was, and that the reader stopped in front of the first row that shows it.
+type SchemaError struct {
+	Table table.Name
+	// At is the transaction of that row; zero where the change was found in the catalog.
+	At      change.Position
+	Changes []table.Difference
+	other   []string // what the log alone tells
+}
+
+func (e *SchemaError) Error() string {
+	texts := make([]string, len(e.Changes))
+	for i, c := range e.Changes {
+		texts[i] = c.String()
+	}
+	if len(texts) == 0 {
+		texts = e.other
+	}
+	where := ""
+	if !e.At.Zero() {
+		where = " at " + e.At.String()
+	}
+	return fmt.Sprintf("schema of %s changed%s: %s; stopped before the first row that has it, no data is at risk", e.Table, where, strings.Join(texts, "; "))
+}
+
+// schemaError is for a table that was there when this life began and is not any more.
 func schemaError(s *pgsource.SchemaChange, at change.Position) error {
-	return fault.Fatal(
-		fmt.Errorf("schema of %s changed at %s: %s; stopped before the first row that has it, no data is at risk",
-			s.Name(), at, strings.Join(s.Differences, "; ")),
-		"change the target table and the mapping of "+s.Name().String()+" in segue.yaml to match, then run again; "+
-			"a rewrite or ADD COLUMN … DEFAULT sends no rows, so read the table again afterwards (segue resync --table "+shell(s.Name())+")")
+	return &SchemaError{Table: s.Name(), At: at, other: s.Differences}
+}
+
+// anew ends a life so that the next one reads the tables again.
+func anew(tables []table.Name) error {
+	names := make([]string, len(tables))
+	for i, n := range tables {
+		names[i] = n.String()
+	}
+	return fault.Transient(fmt.Errorf("rows of an older shape of %s do not hold all that is taken: it is read again from the start", strings.Join(names, ", ")))
 }
 
 // shapeBehind says that the log still has rows of a shape that the table had before this life began: it was changed while nobody read.

@@ -21,6 +21,7 @@ import (
 
 	"segue/pkg/change"
 	"segue/pkg/chunk"
+	"segue/pkg/fault"
 	"segue/pkg/frontier"
 	"segue/pkg/kafka"
 	"segue/pkg/kafkatest"
@@ -57,6 +58,7 @@ type harness struct {
 
 	logs    *logs
 	metrics *prometheus.Registry // may be nil
+	revive  bool                 // a life that ends for a transient reason is followed by the next
 
 	killed atomic.Bool // the present life's writer is dead
 	stop   context.CancelFunc
@@ -119,7 +121,13 @@ func (h *harness) start() {
 	if run == nil {
 		run = func(ctx context.Context, run func(context.Context) error) error { return run(ctx) }
 	}
-	go func() { ended <- run(ctx, r.Run) }()
+	go func() {
+		err := run(ctx, r.Run)
+		for h.revive && err != nil && fault.ClassOf(err) == fault.ClassTransient && ctx.Err() == nil { // as the group of a process does
+			err = run(ctx, r.Run)
+		}
+		ended <- err
+	}()
 	h.stop, h.ended, h.last = cancel, ended, r
 }
 
@@ -438,6 +446,10 @@ func (x *target) apply(c *change.Change, wants map[string][]change.Row) error {
 		delete(rows, k)
 		delete(pending, k)
 	}
+	if c.Older { // its table is read again
+		rows[to] = next
+		return nil
+	}
 	if !slices.ContainsFunc(c.Table.Columns, func(col table.Column) bool {
 		return !col.Generated && next[c.Table.Column(col.Name)].IsAbsent()
 	}) {
@@ -500,16 +512,28 @@ func (x *target) settle() {
 	// The slot must be there before the mark is written.
 	x.until("a frontier", func() bool { return !x.at.Zero() })
 	for n := 0; ; n++ {
+		read := x.read()
 		id := "settle" + strconv.Itoa(n) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 		x.h.mark(chunk.MarkHigh, id)
 		x.until("mark "+id, func() bool {
 			return slices.ContainsFunc(x.marks, func(m frontier.Mark) bool { return m.ID == id })
 		})
-		if x.loaded && x.waiting() == 0 {
+		if x.loaded && x.waiting() == 0 && read {
 			break
 		}
 	}
 	x.equal()
+}
+
+// read says whether no table is being read, for the first time or again.
+func (x *target) read() bool {
+	all := x.h.last.Progress()
+	for _, p := range all {
+		if !p.Complete {
+			return false
+		}
+	}
+	return all != nil
 }
 
 // equal compares with the source as it is now, which nobody changes any more.

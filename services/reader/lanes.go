@@ -37,6 +37,11 @@ func laneList(tables []*table.Table, partitions int32) []frontier.Lane {
 	return out
 }
 
+// alias lets rows of an older shape go to the lanes of their table.
+func (l *lanes) alias(older, present *table.Table, e Encoder) {
+	l.tables[older] = laneTable{encoder: e, first: l.tables[present].first}
+}
+
 func newLanes(w Writer, tables []*table.Table, encoders []Encoder, partitions int32) *lanes {
 	l := &lanes{writer: w, partitions: partitions, tables: make(map[*table.Table]laneTable, len(tables))}
 	for i, t := range tables {

@@ -2,7 +2,6 @@ package reader
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 	"segue/pkg/chunk"
 	"segue/pkg/frontier"
 	"segue/pkg/pgsource"
+	"segue/pkg/table"
 )
 
 // Inside a large transaction a place to cut is offered this often; the writer takes what its pace asks for.
@@ -35,12 +35,19 @@ type loop struct {
 	epoch   uint32
 	source  string // the history that positions belong to
 	resumed change.Position
-	prefix  string                            // of marks
-	ignore  bool                              // schema changes
-	voided  []frontier.Load                   // of a former history: the first boundary takes them back
-	opened  uint64                            // where the log ended when this life began
-	slot    string                            // its name
-	stale   map[uint32]*pgsource.SchemaChange // by OID: tables whose shape differs in what counts already
+	prefix  string          // of marks
+	voided  []frontier.Load // of a former history, or of another shape: the first boundary takes them back
+	opened  uint64          // where the log ended when this life began
+	slot    string          // its name
+
+	ignores  func(n table.Name, column string) bool // schema changes
+	uses     func(n table.Name, column string) bool
+	describe func(ctx context.Context, r *pgsource.Relation) (*table.Table, error)
+	encode   func(ctx context.Context, t *table.Table) (Encoder, error)
+	loads    map[table.Name]frontier.Load      // that this life found, by leaf
+	stale    map[uint32]*pgsource.SchemaChange // by OID: tables whose shape differs in what counts already
+	lacking  map[*table.Table]bool             // older shapes whose rows do not hold all that is taken of their table
+	again    []table.Name                      // tables of which such rows came: the next boundary takes their loads back
 
 	confirm   uint64       // the end of the last transaction that was cut
 	committed int64        // its commit time
@@ -84,7 +91,7 @@ func (l *loop) event(ctx context.Context, e *pgsource.Event) error {
 	case pgsource.KindMessage:
 		l.message(e.Message)
 	case pgsource.KindSchema:
-		return l.schema(e.Schema)
+		return l.schema(ctx, e.Schema)
 	case pgsource.KindCommit:
 		return l.commit(ctx, &e.Commit)
 	case pgsource.KindOrigin, pgsource.KindKeepalive:
@@ -107,7 +114,10 @@ func (l *loop) change(ctx context.Context, c *change.Change) error {
 		return nil
 	}
 	if s := l.stale[c.Table.OID]; s != nil {
-		return l.otherShape(s)
+		return l.otherShape(ctx, s)
+	}
+	if l.lacking[c.Table] {
+		l.readAgain(c.Table.Name)
 	}
 	if c.Table.Keyless() && !l.desk.passes(c, l.tx.at.LSN) {
 		return nil
@@ -195,6 +205,9 @@ func (l *loop) commit(ctx context.Context, c *pgsource.Commit) error {
 	for _, tell := range p.tell {
 		tell()
 	}
+	if len(l.again) > 0 {
+		return anew(l.again)
+	}
 	return nil
 }
 
@@ -277,41 +290,4 @@ func (l *loop) cut(boundary bool) frontier.Cut {
 // could belong to: of the backlog of a slot behind a new history.
 func (l *loop) former(s *pgsource.SchemaChange) bool {
 	return l.tx.skip || (l.tx.at.LSN < l.opened && l.desk.unread(s.Name()))
-}
-
-// schema stops at the frontier before the first row of another shape, or goes on by the old one.
-func (l *loop) schema(s *pgsource.SchemaChange) error {
-	switch {
-	case s.Table != nil && len(s.Differences) == 0:
-		delete(l.stale, s.Table.OID)
-		return nil
-	case s.Table == nil && !l.desk.selected(s.Name()):
-		l.log.Info("rows of a table that is not selected are left out", "table", s.Name().String())
-		l.stream.Ignore(s.Relation.OID)
-		return nil
-	case s.Table == nil && l.former(s):
-		l.log.Warn("rows of a former table of the same name are left out: it was dropped, the one that is there is read from the start", "table", s.Name().String())
-		l.stream.Ignore(s.Relation.OID)
-		return nil
-	case s.Table != nil && l.ignore:
-		l.log.Warn("a table has another shape; going on by the old one", "table", s.Name().String(), "differences", fmt.Sprint(s.Differences))
-		return nil
-	case s.Table != nil && l.tx.skip:
-		// Rows that count already may have any shape: behind a pause the slot can be older than the edit. The log does not
-		// describe the relation again if the next row has the same shape, so this is remembered until one has the right one.
-		if l.stale == nil {
-			l.stale = map[uint32]*pgsource.SchemaChange{}
-		}
-		l.stale[s.Table.OID] = s
-		return nil
-	}
-	return l.otherShape(s)
-}
-
-// otherShape says what goes on: the table is behind the log, or the log behind the table.
-func (l *loop) otherShape(s *pgsource.SchemaChange) error {
-	if s.Table != nil && l.tx.at.LSN < l.opened {
-		return shapeBehind(s, l.tx.at, l.slot)
-	}
-	return schemaError(s, l.tx.at)
 }

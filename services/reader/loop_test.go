@@ -82,8 +82,9 @@ func (f *film) Next(context.Context) (pgsource.Event, error) {
 	f.events = f.events[1:]
 	return e, nil
 }
-func (f *film) Confirm(uint64)    {}
-func (f *film) Ignore(oid uint32) { f.ignored = append(f.ignored, oid) }
+func (f *film) Confirm(uint64)              {}
+func (f *film) Ignore(oid uint32)           { f.ignored = append(f.ignored, oid) }
+func (f *film) Follow(uint32, *table.Table) {}
 
 func row(id, a string) change.Row { return change.Row{change.String(id), change.String(a)} }
 
@@ -113,6 +114,7 @@ func newLoop(resumed frontier.State, blocks uint32) (*loop, *tape) {
 	return &loop{
 		writer: w, lanes: newLanes(w, tables, []Encoder{plain{}}, 1), desk: newDesk(tables, plan, 1<<20, &resumed),
 		log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), epoch: 1, resumed: resumed.At, prefix: "p",
+		describe: func(context.Context, *pgsource.Relation) (*table.Table, error) { return shape, nil },
 	}, w
 }
 

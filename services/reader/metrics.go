@@ -34,6 +34,7 @@ type metrics struct {
 	inactive  prometheus.Gauge
 	limit     prometheus.Gauge
 	over      *prometheus.GaugeVec
+	paused    prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -63,6 +64,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		inactive:  gauge("slot_inactive_seconds", "For how long nobody has read the slot.").WithLabelValues(),
 		limit:     gauge("slot_retained_limit_bytes", "protect.max_retained_wal of segue.yaml; 0: no limit.").WithLabelValues(),
 		over:      gauge("slot_over_threshold", "1 where a threshold of protect in segue.yaml is crossed.", "threshold"),
+		paused:    gauge("paused", "1 while the reader stands in front of a schema change.").WithLabelValues(),
 		confirmed: gauge("confirmed_lsn", "What the slot was told, as a number.").WithLabelValues(),
 	}
 }

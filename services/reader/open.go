@@ -85,6 +85,9 @@ func (o *opening) source(ctx context.Context) (err error) {
 	if o.tables, err = postgres.Tables(ctx, o.pool, o.cfg.Tables); err != nil {
 		return err
 	}
+	if err := asPlanned(o.cfg.Planned, o.tables, o.cfg.ignores); err != nil {
+		return err
+	}
 	o.scanner = pgscan.New(o.pool, o.identity.SystemID)
 	o.scanner.Conditions = o.cfg.Conditions
 	restricted, err := o.scanner.Restricted(ctx, o.tables)
@@ -280,13 +283,28 @@ func (o *opening) assemble(ctx context.Context) error {
 	parts := parts{
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
-		resumed: o.resumed, voided: o.voided, opened: o.state.LogEnd, epoch: o.epoch, identity: o.identity,
+		resumed: o.resumed, voided: o.voided, opened: o.identity.LSN, epoch: o.epoch, identity: o.identity,
 		busy:   func(ctx context.Context) (pgsource.Busy, error) { return pgsource.ReadBusy(ctx, o.pool) },
 		wholes: &wholes{cfg: &o.cfg, scanner: o.scanner, life: o.writer.Incarnation()},
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)
 		},
+		describe: func(ctx context.Context, r *pgsource.Relation) (*table.Table, error) { return describe(ctx, o.pool, r) },
+		encode: func(ctx context.Context, t *table.Table) (Encoder, error) {
+			list, err := o.deps.Encoders(ctx, o.identity, []*table.Table{t})
+			if err != nil {
+				return nil, err
+			}
+			return list[0], nil
+		},
 		published: func(ctx context.Context) error {
+			now, err := postgres.Tables(ctx, o.pool, o.cfg.Tables)
+			if err != nil {
+				return err
+			}
+			if err := asPlanned(o.tables, now, o.cfg.ignores); err != nil {
+				return err
+			}
 			gaps, err := pgsource.Gaps(ctx, o.pool, o.cfg.Publication, o.tables)
 			if err != nil || len(gaps) == 0 {
 				return err

@@ -31,10 +31,13 @@ type parts struct {
 	identity pgsource.Identity
 	// published says what is wrong with the publication, nil where nothing is.
 	published func(ctx context.Context) error
-	resumed   frontier.State
-	voided    []frontier.Load
-	opened    uint64
-	epoch     uint32
+	// describe tells what a relation of the log is, encode compiles an encoder for it.
+	describe func(ctx context.Context, r *pgsource.Relation) (*table.Table, error)
+	encode   func(ctx context.Context, t *table.Table) (Encoder, error)
+	resumed  frontier.State
+	voided   []frontier.Load
+	opened   uint64
+	epoch    uint32
 }
 
 // tellGone names partitions that were read and are gone, or were emptied, since a frontier told of them: the log does not tell of their rows. It
@@ -86,6 +89,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
+	p.voided = append(p.voided, p.otherShapes(heaps)...)
 	loads := slices.Collect(maps.Values(p.resumed.Loads))
 	p.tellGone(heaps)
 	gone, over := p.gone(heaps)
@@ -98,6 +102,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	s.strain = &strain{
 		desk: s.desk, busy: p.busy, sessions: p.cfg.ActiveSessions, lag: p.cfg.StandbyLag, log: p.log, metrics: p.metrics,
 	}
+	s.desk.shape = p.cfg.Shape
 	x0, err := p.clock.CurrentXID(ctx)
 	if err != nil {
 		return err
@@ -106,8 +111,9 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	s.loop = &loop{
 		stream: p.stream, writer: p.writer, lanes: newLanes(p.writer, p.tables, p.encoders, p.cfg.Partitions), desk: s.desk,
 		log: p.log, metrics: p.metrics, epoch: p.epoch, source: history(&p.identity), resumed: p.resumed.At, prefix: p.cfg.MarkPrefix,
-		ignore: p.cfg.IgnoreSchemaChanges, confirm: p.resumed.Confirm, committed: p.resumed.Committed,
+		ignores: p.cfg.ignores, uses: p.cfg.Uses, confirm: p.resumed.Confirm, committed: p.resumed.Committed,
 		voided: slices.Concat(p.voided, over), opened: p.opened, slot: p.cfg.Slot,
+		describe: p.describe, encode: p.encode, loads: p.resumed.Loads,
 	}
 	s.loop.heard.Store(time.Now().UnixNano())
 	s.workers = &workers{
@@ -118,7 +124,7 @@ func (p *parts) into(ctx context.Context, s *session) error {
 	s.poller = &poller{
 		desk: s.desk, clock: p.clock, scanner: p.scanner, emitter: p.emitter, slot: p.slot, name: p.cfg.Slot, identity: p.identity, published: p.published, log: p.log, metrics: p.metrics,
 		heard:  func() time.Time { return unixNano(s.loop.heard.Load()) },
-		tables: p.tables, beat: heartbeatMark(life(p.writer.Incarnation())), heartbeat: p.cfg.Heartbeat, progress: s.progress,
+		tables: p.tables, beat: heartbeatMark(life(p.writer.Incarnation())), heartbeat: p.cfg.Heartbeat, progress: s.progress, every: p.cfg.CatalogEvery,
 	}
 	return nil
 }

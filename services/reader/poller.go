@@ -15,7 +15,6 @@ import (
 // The poller's intervals.
 const (
 	snapshotEvery = time.Second
-	heapsEvery    = 15 * time.Second
 	// silence is how long nothing may come back of what was written into the log until somebody is told.
 	silence = 30 * time.Second
 )
@@ -36,6 +35,7 @@ type poller struct {
 	log       *slog.Logger
 	metrics   *metrics
 
+	every     time.Duration // between two looks at the catalog
 	tables    []*table.Table
 	beat      chunk.Mark
 	heartbeat time.Duration
@@ -107,7 +107,8 @@ func later(a, b time.Time) time.Time {
 
 // watch looks at the slot, and at the partitions, whose changes no log tells.
 func (p *poller) watch(ctx context.Context) error {
-	for n := 0; ; n++ {
+	looked := time.Now()
+	for {
 		s, err := p.slot(ctx)
 		if err != nil {
 			return err
@@ -120,7 +121,8 @@ func (p *poller) watch(ctx context.Context) error {
 		if s.WALStatus == "unreserved" {
 			p.log.Warn("the slot is about to be lost: the source keeps less log than it needs", "retained_bytes", s.RetainedBytes)
 		}
-		if n > 0 && n%int(heapsEvery/snapshotEvery) == 0 {
+		if time.Since(looked) >= p.every {
+			looked = time.Now()
 			if err := p.published(ctx); err != nil {
 				return err
 			}

@@ -71,12 +71,12 @@ func TestSilenceIsTold(t *testing.T) {
 func TestThePublicationIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &poller{
-			log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), progress: func() map[string]Progress { return nil },
+			every: 15 * time.Second, log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), progress: func() map[string]Progress { return nil },
 			slot:      func(context.Context) (pgsource.SlotState, error) { return pgsource.SlotState{Exists: true}, nil },
 			published: func(context.Context) error { return io.ErrUnexpectedEOF },
 		}
 		began := time.Now()
-		if err := p.watch(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) || time.Since(began) > 2*heapsEvery {
+		if err := p.watch(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) || time.Since(began) > 2*p.every {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
@@ -101,7 +101,7 @@ func TestWhatALifeEndsOn(t *testing.T) {
 		s := fine
 		c.change(&s)
 		p := &poller{
-			log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), progress: func() map[string]Progress { return nil }, identity: began, name: "s",
+			log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil), progress: func() map[string]Progress { return nil }, identity: began, name: "s", every: time.Hour,
 			slot: func(context.Context) (pgsource.SlotState, error) { return s, nil },
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -18,6 +18,7 @@ package reader
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -62,9 +63,17 @@ type Config struct {
 
 	// Heartbeat is how long the log may be idle before the reader writes a message into it (2 s).
 	Heartbeat time.Duration
-	// IgnoreSchemaChanges goes on by the shape that the tables had at the start: unknown columns are left out, missing ones are
-	// absent. Otherwise a schema change stops the reader before the first row that has it.
-	IgnoreSchemaChanges bool
+	// Planned are the shapes that the mapping was made for: a life that finds others stops. Nil: any will do.
+	Planned []*table.Table
+	// Shape stands for what is taken of a table, and how: what was loaded under another one is read again. Nil: every column counts.
+	Shape func(t *table.Table) string
+	// CatalogEvery is how often the tables are looked at for what the log does not tell (15 s).
+	CatalogEvery time.Duration
+	// Uses says whether a column is taken. Nil: every one is.
+	Uses func(n table.Name, column string) bool
+	// Ignore says whether changes of a table's columns that are not taken stop nothing. Every other schema change stops the reader before
+	// the first row that has it. Nil: all do.
+	Ignore func(n table.Name) bool
 	// NewHistory accepts a slot that does not continue the last frontier: the epoch grows, and every table is read again.
 	NewHistory bool
 }
@@ -76,7 +85,19 @@ func (c Config) withDefaults() Config {
 	c.Retries = orDefault(c.Retries, 8)
 	c.Heartbeat = orDefault(c.Heartbeat, 2*time.Second)
 	c.Partitions = orDefault(c.Partitions, 1)
+	c.CatalogEvery = orDefault(c.CatalogEvery, 15*time.Second)
+	if c.Shape == nil {
+		c.Shape = everyColumn
+	}
+	if c.Uses == nil {
+		c.Uses = func(table.Name, string) bool { return true }
+	}
 	return c
+}
+
+// ignores says whether a change of the column stops nothing.
+func (c *Config) ignores(n table.Name, column string) bool {
+	return c.Ignore != nil && c.Ignore(n) && !c.Uses(n, column)
 }
 
 func orDefault[T comparable](v, otherwise T) T {
@@ -127,14 +148,24 @@ func (r *Reader) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return err
+		return r.stopped(err)
 	}
+	r.metrics.paused.Set(0)
 	defer s.close()
 	r.current.set(s)
 	defer r.current.set(nil)
 	err = s.run(ctx)
 	if ctx.Err() != nil {
 		return nil
+	}
+	return r.stopped(err)
+}
+
+// stopped shows whether it was a schema change that ended a life.
+func (r *Reader) stopped(err error) error {
+	var changed *SchemaError
+	if errors.As(err, &changed) {
+		r.metrics.paused.Set(1)
 	}
 	return err
 }

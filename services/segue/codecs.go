@@ -14,8 +14,10 @@ import (
 // rawCodecs are the codecs of the raw topics, one for each source table.
 func (w *work) rawCodecs(ctx context.Context, p *plan) (map[table.Name]wire.Changes, error) {
 	out := make(map[table.Name]wire.Changes, len(p.tables))
+	s := w.wireSource(p.source)
+	s.CatalogAt, s.Unused = p.source.LSN, p.ignores
 	for _, t := range p.tables {
-		c, err := wire.NewChanges(ctx, w.registry, w.spec.Name.RawTopic(t.Name), t, w.wireSource(p.source))
+		c, err := wire.NewChanges(ctx, w.registry, w.spec.Name.RawTopic(t.Name), t, s)
 		if err != nil {
 			return nil, err
 		}

@@ -40,7 +40,7 @@ func (w *work) readOn(ctx context.Context, status *service.Status) error {
 	}
 	status.Wait("for the slot " + w.spec.Name.Slot())
 	r := w.meters.reader(p, func() *reader.Reader { return w.newReader(p, displace, status) })
-	return r.Run(ctx)
+	return w.paused(p, r.Run(ctx))
 }
 
 func (w *work) newReader(p *plan, displace string, status *service.Status) *reader.Reader {
@@ -60,6 +60,7 @@ func (w *work) newReader(p *plan, displace string, status *service.Status) *read
 		Tables: tables, Partitions: int32(w.spec.Kafka.Partitions), NewHistory: w.choices.newHistory,
 		Workers: load.Workers, ChunkBytes: load.Chunk, RowsPerSecond: load.RowsPerSecond, BytesPerSecond: load.BytesPerSecond,
 		ActiveSessions: load.ActiveSessions, StandbyLag: load.StandbyLag, Conditions: conditions,
+		Planned: p.tables, Shape: p.shape, Uses: p.uses, Ignore: p.lenient,
 	}, reader.Deps{
 		OpenWriter: func(ctx context.Context, lanes []frontier.Lane) (reader.Writer, error) {
 			out, err := w.rawWriter(ctx, p, lanes)

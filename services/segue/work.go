@@ -40,7 +40,8 @@ type work struct {
 	log      *slog.Logger
 	board    *board // what log writes to
 	choices  choices
-	reads    bool // the reader runs in this process
+	reads    bool   // the reader runs in this process
+	told     string // of the schema change that the reader stands in front of
 
 	registerer *prometheus.Registry
 	meters     *meters
@@ -123,6 +124,11 @@ func readPlan(ctx context.Context, spec *migration.Spec) (*plan, error) {
 		return nil, fmt.Errorf("source: %w", err)
 	}
 	defer closeConn(ctx, source)
+	// Before the catalog is read: whatever is of another shape than that, and lies before this, is older.
+	identity, err := pgsource.Identify(ctx, source)
+	if err != nil {
+		return nil, fmt.Errorf("source: %w", err)
+	}
 	all, err := postgres.AllTables(ctx, source)
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
@@ -136,10 +142,6 @@ func readPlan(ctx context.Context, spec *migration.Spec) (*plan, error) {
 		from, to = append(from, s.Source), append(to, s.Target)
 	}
 	tables, err := postgres.Tables(ctx, source, from)
-	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
-	}
-	identity, err := pgsource.Identify(ctx, source)
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
