@@ -74,12 +74,12 @@ func TestP7_TablesWithoutAKeyUnderTraffic(t *testing.T) {
 			t.Fatalf("%+v", lots)
 		}
 	}
-	pgtest.Exec(t, r.target, `INSERT INTO lots SELECT 99`)
+	pgtest.Exec(t, r.target, `INSERT INTO lots SELECT 9999`)
 	lots := only(t, r.compare(Config{}), "public.lots")
 	if lots.Verdict != reconcile.Differ || lots.Extra != 1 || lots.Missing != 0 {
 		t.Fatalf("%+v", lots)
 	}
-	pgtest.Exec(t, r.target, `DELETE FROM lots WHERE a = 99`)
+	pgtest.Exec(t, r.target, `DELETE FROM lots WHERE a = 9999`)
 	if n := stop(); n < 50 {
 		t.Errorf("only %d statements of traffic", n)
 	}
