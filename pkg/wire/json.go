@@ -15,17 +15,16 @@ import (
 // RawJSON is the codec of one source table's raw topic in the JSON form: Kafka Connect's {"schema": …, "payload": …}, as its
 // JsonConverter writes it, with Raw's envelope. It asks no registry. It is safe for concurrent use.
 type RawJSON struct {
+	jsonLayout
 	table         *table.Table
 	name          string // the topic, for errors
-	columns       []jsonColumn
 	value, key    jsonHead
 	source        []byte   // the source block's members that are the same in every record
 	sourceMembers []member // of the whole source block
-	rows          []member // one for each column
 	now           func() time.Time
 
 	mu    sync.Mutex
-	known map[string]error // other schemas that were met: nil where one says the same
+	known map[string]knownJSON // other schemas that were met
 }
 
 // jsonHead is what stands before a payload.
@@ -47,17 +46,11 @@ type jsonColumn struct {
 
 // NewRawJSON compiles the codec. The topic is for error texts.
 func NewRawJSON(topic string, t *table.Table, s Source) (*RawJSON, error) {
-	r := &RawJSON{table: t, name: topic, now: s.Now, known: make(map[string]error)}
-	for i := range t.Columns {
-		c := &t.Columns[i]
-		r.columns = append(r.columns, jsonColumn{name: c.Name, kind: jsonKindOf(c)})
-		m, err := newMember(c.Name)
-		if err != nil {
-			return nil, fmt.Errorf("column %s of %s: %w", c.Name, t.Name, err)
-		}
-		r.rows = append(r.rows, m)
-	}
+	r := &RawJSON{table: t, name: topic, now: s.Now, known: make(map[string]knownJSON)}
 	var err error
+	if r.jsonLayout, err = jsonLayoutOf(t.Columns); err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.Name, err)
+	}
 	if r.value, err = newJSONHead(jsonValueSchema(s.Migration, t)); err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", topic, err)
 	}

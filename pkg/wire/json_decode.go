@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"segue/pkg/change"
-	"segue/pkg/fault"
 )
 
 // Decode reads a record into c, whose table becomes the codec's. Texts are slices of b where they can be, and b must not change while the
@@ -18,57 +17,39 @@ func (r *RawJSON) Decode(b []byte, c *change.Change) error {
 
 // DecodeIn is Decode with the memory of an arena, for who decodes many.
 func (r *RawJSON) DecodeIn(a *Arena, b []byte, c *change.Change) error {
-	payload, err := r.open(a, b)
+	payload, l, err := r.open(a, b)
 	if err != nil {
 		return err
 	}
 	cur := jsonCursor{b: payload, a: a}
 	*c = change.Change{Table: r.table}
-	r.decodeEnvelope(&cur, c)
+	r.decodeEnvelope(&cur, l, c)
 	if err := cur.done(); err != nil {
 		*c = change.Change{}
 		return fmt.Errorf("decode %s: payload: %w", r.name, err)
 	}
+	if l.project != nil {
+		(&layout{project: l.project}).present(a, c)
+	}
 	return nil
 }
 
-// open returns the payload, if it is written by this schema or by one that says the same.
-func (r *RawJSON) open(a *Arena, b []byte) ([]byte, error) {
+// open returns the payload and the layout that it was written by.
+func (r *RawJSON) open(a *Arena, b []byte) ([]byte, *jsonLayout, error) {
 	if n := len(r.value.text); bytes.HasPrefix(b, r.value.text) && b[len(b)-1] == '}' {
-		return b[n : len(b)-1], nil
+		return b[n : len(b)-1], &r.jsonLayout, nil
 	}
 	if len(b) > 0 && b[0] == magicRegistry {
-		return nil, otherForm(r.name, "avro", "json")
+		return nil, nil, otherForm(r.name, "avro", "json")
 	}
 	var parts [2][]byte
 	cur := jsonCursor{b: b, a: a}
 	cur.object(members("schema", "payload"), func(i int) { parts[i] = cur.skip(0) })
 	if err := cur.done(); err != nil {
-		return nil, fmt.Errorf("decode %s: not a record with schema and payload: %w", r.name, err)
+		return nil, nil, fmt.Errorf("decode %s: not a record with schema and payload: %w", r.name, err)
 	}
-	return parts[1], r.judge(parts[0])
-}
-
-// maxKnown bounds how many other schemas are remembered.
-const maxKnown = 64
-
-// judge looks at another schema, once.
-func (r *RawJSON) judge(schema []byte) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err, met := r.known[string(schema)]; met {
-		return err
-	}
-	var err error
-	if !sameConnectSchema(schema, []byte(r.value.schema)) {
-		err = fault.Fatal(
-			fmt.Errorf("%s: written with a schema whose columns are not those that are known now", r.name),
-			"the table was changed after these records were written: resync the table, or go on with the version of segue and the table's shape that wrote them")
-	}
-	if len(r.known) < maxKnown {
-		r.known[string(schema)] = err
-	}
-	return err
+	l, err := r.writer(parts[0])
+	return parts[1], l, err
 }
 
 // The members of the envelope's parts, in the order in which they are written.
@@ -92,14 +73,14 @@ type jsonText struct {
 	text  []byte
 }
 
-func (r *RawJSON) decodeEnvelope(c *jsonCursor, into *change.Change) {
+func (r *RawJSON) decodeEnvelope(c *jsonCursor, l *jsonLayout, into *change.Change) {
 	var notes jsonNotes
 	c.object(envelopeMembers, func(i int) {
 		switch i {
 		case 0:
-			into.Before = r.decodeRow(c)
+			into.Before = l.decodeRow(c)
 		case 1:
-			into.After = r.decodeRow(c)
+			into.After = l.decodeRow(c)
 		case 2:
 			r.decodeSource(c, into)
 		case 3:
@@ -117,16 +98,16 @@ func (r *RawJSON) decodeEnvelope(c *jsonCursor, into *change.Change) {
 	notes.apply(c, into)
 }
 
-func (r *RawJSON) decodeRow(c *jsonCursor) change.Row {
+func (l *jsonLayout) decodeRow(c *jsonCursor) change.Row {
 	if c.null() {
 		return nil
 	}
-	row := c.a.row(len(r.columns))
-	c.object(r.rows, func(i int) {
+	row := c.a.row(len(l.columns))
+	c.object(l.rows, func(i int) {
 		if c.null() {
 			row[i] = change.Null()
 		} else {
-			row[i] = r.columns[i].kind.decode(c)
+			row[i] = l.columns[i].kind.decode(c)
 		}
 	})
 	return row
