@@ -2,9 +2,7 @@ package pgtest
 
 import (
 	"context"
-	"crypto/rand"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,14 +21,7 @@ func Database(t testing.TB) string {
 // Database is like the function, on this cluster.
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
-	name := "segue_" + strings.ToLower(rand.Text()[:16])
-	c.admin(t.Context(), t, `CREATE DATABASE `+name+` TEMPLATE template0`)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
-		defer cancel()
-		c.dropDatabase(ctx, t, name)
-	})
-	return withDatabase(t, c.URL, name)
+	return c.DatabaseWith(t, "")
 }
 
 // dropDatabase ends the slots' senders first: a slot in use cannot be dropped, a database with slots neither.
