@@ -18,6 +18,7 @@ import (
 type sourceSide struct {
 	selected []mapping.Selected
 	tables   []*table.Table
+	encoding string // "": it could not be read
 }
 
 func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide) {
@@ -33,6 +34,7 @@ func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide
 		r.failure("source", err)
 		return s
 	}
+	s.encoding = r.encodingOf(ctx, "source", conn)
 	r.slotCare(ctx, conn, spec)
 	r.replication(ctx, spec)
 	all, err := postgres.AllTables(ctx, conn)

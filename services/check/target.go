@@ -12,8 +12,9 @@ import (
 
 // targetSide is what could be read of the target.
 type targetSide struct {
-	tables []*table.Table
-	read   bool
+	tables   []*table.Table
+	read     bool
+	encoding string // "": it could not be read
 }
 
 func (r *report) target(ctx context.Context, spec *migration.Spec, source sourceSide) (t targetSide) {
@@ -28,6 +29,7 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, source source
 		r.failure("target", err)
 		return t
 	}
+	t.encoding = r.encodingOf(ctx, "target", conn)
 	var names []table.Name
 	for _, s := range source.selected {
 		there, err := exists(ctx, conn, s.Target)
