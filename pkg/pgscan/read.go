@@ -28,7 +28,7 @@ func (s *Scanner) Read(ctx context.Context, c chunk.Chunk, limit int64) (Result,
 			return ErrTooLarge
 		}
 		out = Result{Snapshot: snap, Rows: p.rows, Bytes: p.bytes, Large: p.large}
-		return postgres.Safe(err)
+		return untranslatable(postgres.Safe(err))
 	})
 	if err != nil {
 		return Result{}, fmt.Errorf("read %s blocks %d to %d: %w", c.Leaf, c.Range.From, c.Range.To, err)

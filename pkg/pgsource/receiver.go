@@ -116,7 +116,7 @@ func (r *receiver) payload(msg pgproto3.BackendMessage) ([]byte, error) {
 	case *pgproto3.CopyData:
 		return r.copyData(m.Data)
 	case *pgproto3.ErrorResponse:
-		return nil, fmt.Errorf("replication stream: %w", postgres.Safe(pgconn.ErrorResponseToPgError(m)))
+		return nil, serverError(pgconn.ErrorResponseToPgError(m))
 	case *pgproto3.CopyDone:
 		return nil, fault.Transient(errors.New("replication stream: the server ended it"))
 	}

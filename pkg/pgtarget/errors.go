@@ -96,8 +96,11 @@ func (e *ApplyError) Error() string {
 func (e *ApplyError) Unwrap() error { return e.Err }
 
 func refused(target, source table.Name, pos change.Position, err error) error {
-	return fault.Fatal(&ApplyError{Target: target, Source: source, Pos: pos, Err: err},
-		"nothing at or behind this position was applied: mend the row, the mapping or the target's constraint, then start again")
+	mend := "mend the row, the mapping or the target's constraint"
+	if postgres.Untranslatable(err) {
+		mend = "the target's encoding lacks a character of the row: let the mapping replace it, or take a database in UTF8"
+	}
+	return fault.Fatal(&ApplyError{Target: target, Source: source, Pos: pos, Err: err}, "nothing at or behind this position was applied: "+mend+", then start again")
 }
 
 // step is a safe error with the step that went wrong in front; nil stays nil.

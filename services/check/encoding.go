@@ -24,7 +24,7 @@ func (r *report) encodings(source, target string) {
 	if source == unknownEncoding {
 		r.warn("source", "its encoding is SQL_ASCII: the server hands bytes on without knowing what they mean. Texts that are UTF-8 arrive; the pipeline stops at the first one that is not, and says where. "+
 			"character(n) counts bytes there, so that its padding differs from a target that counts characters",
-			"SELECT count(convert_from(textsend(c), 'UTF8')) FROM t; -- for each column of text: it fails where one is not UTF-8. To mend those of a column in WIN1252, say: "+
+			"SELECT count(convert_to(c, 'UTF8')) FROM t; -- for each column of text: it fails where one is not UTF-8. To mend those of a column in WIN1252, say: "+
 				"UPDATE t SET c = convert_from(convert(textsend(c), 'WIN1252', 'UTF8'), 'SQL_ASCII') WHERE …;")
 	}
 	switch {

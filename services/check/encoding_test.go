@@ -25,7 +25,7 @@ func TestEncodings(t *testing.T) {
 		{"LATIN1", "LATIN1", nil},
 		{"UTF8", "LATIN1", [][4]string{{"warning", "target", "with a character that LATIN1 does not have", "the source, in UTF8,"}}},
 		{"WIN1252", "LATIN1", [][4]string{{"warning", "target", "LATIN1", "the source, in WIN1252,"}}},
-		{"SQL_ASCII", "UTF8", [][4]string{{"warning", "source", "SQL_ASCII", "convert_from(textsend(c), 'UTF8')"}}},
+		{"SQL_ASCII", "UTF8", [][4]string{{"warning", "source", "SQL_ASCII", "convert_to(c, 'UTF8')"}}},
 		{"SQL_ASCII", "SQL_ASCII", [][4]string{{"warning", "source", "SQL_ASCII", ""}}},
 		{"UTF8", "SQL_ASCII", [][4]string{{"error", "target", "SQL_ASCII", "CREATE DATABASE … ENCODING 'UTF8'"}}},
 	} {
@@ -48,7 +48,7 @@ func TestEncodings(t *testing.T) {
 func TestAWayOnFromUnknownBytes(t *testing.T) {
 	conn := pgtest.Connect(t, pgtest.DatabaseWith(t, in("SQL_ASCII")))
 	pgtest.Exec(t, conn, `CREATE TABLE t (c text)`, `INSERT INTO t VALUES (convert_from('\x4de4728080', 'SQL_ASCII'))`)
-	const look = `SELECT count(convert_from(textsend(c), 'UTF8')) FROM t`
+	const look = `SELECT count(convert_to(c, 'UTF8')) FROM t`
 	if _, err := conn.Exec(t.Context(), look); err == nil || !strings.Contains(err.Error(), "22021") {
 		t.Fatalf("bytes that are no UTF-8: %v", err)
 	}

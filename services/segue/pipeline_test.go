@@ -145,10 +145,10 @@ func (s *story) process() *process {
 	}
 }
 
-func (s *story) start() {
+func (s *story) start(more ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel, s.ended = cancel, make(chan int, 1)
-	go func() { s.ended <- s.process().run(ctx, []string{"run", "all"}) }()
+	go func() { s.ended <- s.process().run(ctx, append([]string{"run", "all"}, more...)) }()
 }
 
 func (s *story) stop() {
