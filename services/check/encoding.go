@@ -27,9 +27,9 @@ func (r *report) encodings(source, target string) {
 			"SELECT count(convert_to(c, 'UTF8')) FROM t; -- for each column of text: it fails where one is not UTF-8. To mend those of a column in WIN1252, say: "+
 				"UPDATE t SET c = convert_from(convert(textsend(c), 'WIN1252', 'UTF8'), 'SQL_ASCII') WHERE …;")
 	}
-	switch {
-	case target == "" || target == "UTF8" || target == source:
-	case target == unknownEncoding:
+	switch target {
+	case "", "UTF8", source:
+	case unknownEncoding:
 		r.error("target", "its encoding is SQL_ASCII: it counts bytes where the source counts characters, so that varchar(n) refuses texts that fit, and it checks nothing that others write",
 			"CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0; -- and name it in target.postgres in segue.yaml")
 	default:
