@@ -54,7 +54,8 @@ type loop struct {
 	heard     atomic.Int64 // when the last commit came, in nanoseconds since 1970
 	offered   time.Time    // when the last boundary was offered
 
-	tx transaction
+	tx    transaction
+	tally tally
 }
 
 // transaction is the one under way.
@@ -147,7 +148,7 @@ func (l *loop) put(ctx context.Context, c *change.Change) error {
 	if err != nil {
 		return err
 	}
-	l.metrics.change(c.Op, size)
+	l.tally.add(c.Op, size)
 	if f := c.Fault; f != nil {
 		l.metrics.stubs.WithLabelValues(c.Table.Name.String()).Inc()
 		l.log.Warn("a row that is too large travels as a stub, the applier sets its key aside",
@@ -159,6 +160,7 @@ func (l *loop) put(ctx context.Context, c *change.Change) error {
 		return nil
 	}
 	l.tx.changes, l.tx.bytes = 0, 0
+	l.metrics.take(&l.tally)
 	l.heard.Store(time.Now().UnixNano())
 	return l.writer.Cut(ctx, l.cut(false), false)
 }
@@ -191,6 +193,7 @@ func (l *loop) commit(ctx context.Context, c *pgsource.Commit) error {
 	}
 	l.confirm, l.committed = c.EndLSN, c.CommitTime
 	l.metrics.committed(c.CommitTime)
+	l.metrics.take(&l.tally)
 	if l.tx.at.Seq == 0 && len(l.tx.marks) == 0 && now.Sub(l.offered) < emptyEvery {
 		return nil
 	}

@@ -84,9 +84,27 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	return c
 }
 
-func (m *metrics) change(op change.Op, size int) {
-	m.changes.WithLabelValues(op.String()).Inc()
-	m.bytes.Add(float64(size))
+// tally is what the loop has counted since it last told: telling costs more than a change's row does.
+type tally struct {
+	changes [256]int // by change.Op
+	bytes   int
+}
+
+func (t *tally) add(op change.Op, size int) {
+	t.changes[op]++
+	t.bytes += size
+}
+
+// take adds what was counted and empties the tally.
+func (m *metrics) take(t *tally) {
+	for _, op := range []change.Op{change.Insert, change.Update, change.Delete, change.Read, change.Truncate} {
+		if n := t.changes[op]; n > 0 {
+			m.changes.WithLabelValues(op.String()).Add(float64(n))
+			t.changes[op] = 0
+		}
+	}
+	m.bytes.Add(float64(t.bytes))
+	t.bytes = 0
 }
 
 func (m *metrics) committed(us int64) {
