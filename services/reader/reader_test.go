@@ -204,7 +204,7 @@ func TestASchemaChangeStopsBeforeItsRows(t *testing.T) {
 	// It goes on by the new shape.
 	h.start()
 	x.reshape()
-	x.settle()
+	x.settleAgain()
 }
 
 func TestTablesThatCannotBeFollowedAreRefused(t *testing.T) {

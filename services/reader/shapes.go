@@ -34,14 +34,16 @@ func (p *parts) otherShapes(heaps []chunk.Heap) []frontier.Load {
 	p.resumed = p.resumed.Clone()
 	for leaf, l := range p.resumed.Loads {
 		i := slices.IndexFunc(p.tables, func(t *table.Table) bool { return t.Name == l.Table })
-		if !slices.ContainsFunc(heaps, func(h chunk.Heap) bool { return h.Leaf == leaf }) {
+		at := slices.IndexFunc(heaps, func(h chunk.Heap) bool { return h.Leaf == leaf })
+		if at < 0 {
 			continue // nothing is left to read
 		}
 		if i < 0 || (!l.Complete && len(l.Done) == 0) || l.Shape == p.cfg.Shape(p.tables[i]) {
 			continue
 		}
 		p.log.Info("a table, or what is taken of it, is not what it was when it was read: it is read again", "table", l.Table.String(), "heap", leaf.String())
-		void := frontier.Load{Table: l.Table, Leaf: l.Leaf}
+		// A plan and nothing read: a void load would make a table of it that was added, whose foreign keys are taken off.
+		void := frontier.Load{Table: l.Table, Leaf: l.Leaf, Filenode: heaps[at].Filenode, Blocks: heaps[at].Blocks}
 		p.resumed.Loads[leaf] = void
 		out = append(out, void)
 	}
@@ -185,7 +187,7 @@ func (l *loop) readAgain(n table.Name) {
 	for _, load := range l.loads {
 		if load.Table == n {
 			begun = begun || load.Complete || len(load.Done) > 0
-			void = append(void, frontier.Load{Table: n, Leaf: load.Leaf})
+			void = append(void, frontier.Load{Table: n, Leaf: load.Leaf, Filenode: load.Filenode, Blocks: load.Blocks})
 		}
 	}
 	if begun {
