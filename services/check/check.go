@@ -49,6 +49,7 @@ func Run(ctx context.Context, c Config) []Finding {
 	source := r.source(ctx, c.Spec)
 	target := r.target(ctx, c.Spec, source)
 	r.encodings(source.encoding, target.encoding)
+	r.equalities(source.selected, source.blurred, target.blurred)
 	r.mapping(c.Spec, source, target)
 	if c.Kafka != nil {
 		r.kafka(ctx, *c.Kafka, func(brokers int) []kafka.Topic { return c.Topics(source.tables, brokers) })

@@ -19,6 +19,7 @@ type sourceSide struct {
 	selected []mapping.Selected
 	tables   []*table.Table
 	encoding string // "": it could not be read
+	blurred  blurred
 }
 
 func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide) {
@@ -54,6 +55,7 @@ func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide
 		r.failure("source", err)
 		return s
 	}
+	s.blurred = r.blurred(ctx, "source", conn, s.tables)
 	r.identities(s.tables)
 	r.keyless(ctx, conn, spec.Name.Slot(), s.tables)
 	r.busy(ctx, conn, spec, user)

@@ -15,6 +15,7 @@ type targetSide struct {
 	tables   []*table.Table
 	read     bool
 	encoding string // "": it could not be read
+	blurred  blurred
 }
 
 func (r *report) target(ctx context.Context, spec *migration.Spec, source sourceSide) (t targetSide) {
@@ -54,6 +55,7 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, source source
 				"ALTER TABLE "+x.Name.SQL()+" ADD PRIMARY KEY (…);")
 		}
 	}
+	t.blurred = r.blurred(ctx, "target", conn, t.tables)
 	r.targetPrivileges(ctx, conn, user, names)
 	r.foreignKeys(ctx, conn, user, names)
 	return t
