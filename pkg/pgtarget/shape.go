@@ -37,6 +37,7 @@ type target struct {
 	everyKey bool
 	// identityKey says that the key is GENERATED ALWAYS: an update cannot set it, only an insert.
 	identityKey bool
+	uncut       map[int]fits // see uncut
 }
 
 // shape is one statement, prepared once per connection.

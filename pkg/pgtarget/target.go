@@ -140,7 +140,7 @@ func (t *Target) resolve(ctx context.Context) error {
 			homes[ct.Table.Name] = home
 			t.tables = append(t.tables, ct.Table.Name)
 		}
-		tt.no, tt.home = no, home
+		tt.no, tt.home, tt.uncut = no, home, uncut(ct, t.conn.PgConn())
 		t.targets = append(t.targets, tt)
 	}
 	t.copying.reset(len(t.tables), !t.progress.Loaded)

@@ -9,7 +9,7 @@ func typeSamples() map[string][]string {
 	all := map[string][]string{
 		"bool":          {"t", "f"},
 		"bytea":         {`\x`, `\x00`, `\x5c27220a0d09`, `\x` + everyByte()},
-		"char":          {"a", "", " ", `"`, `'`, `\`, ",", "16:\\377", "16:\\200"},
+		"char":          {"a", "", " ", `"`, `'`, `\`, ",", "15:\\377", "15:\\200"},
 		"name":          {"", "x", strings.Repeat("n", 63), strings.Repeat("é", 31), `a "b", {c}`, " blank "},
 		"int2":          {"0", "-32768", "32767"},
 		"int4":          {"0", "-2147483648", "2147483647"},
