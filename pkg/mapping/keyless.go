@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 
 	"segue/pkg/change"
@@ -33,6 +34,9 @@ func (m *Mapper) applyKeyless(p *plan, c *change.Change, out *change.Mapped) err
 			"nothing at or behind this position was applied: raise max.message.bytes of the table's topics and read all tables again as a new history: segue run reader --new-history (or run all)")
 	}
 	before, after, err := m.sides(p, c)
+	if err != nil && c.Older && errors.Is(err, errLacking) {
+		return nil // the older shape lacks what is taken: the table is read again whole behind it, with a truncate first
+	}
 	if err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func (m *Mapper) sides(p *plan, c *change.Change) (before, after change.Row, err
 	row := c.After
 	if c.Op == change.Update || c.Op == change.Delete {
 		if c.Before == nil {
-			return nil, nil, p.torn(c)
+			return nil, nil, p.torn(c, errTorn)
 		}
 		if before, err = m.side(p, c, c.Before); err != nil {
 			return nil, nil, err
@@ -110,21 +114,24 @@ func (m *Mapper) side(p *plan, c *change.Change, row change.Row) (change.Row, er
 	case err != nil || v == refuses:
 		return nil, err
 	case v == undecided:
-		return nil, p.torn(c)
+		return nil, p.torn(c, errLacking)
 	}
 	mapped, _, err := m.columns(p, c, row)
 	if err == nil && !mapped.Whole() {
-		err = p.torn(c)
+		err = p.torn(c, errLacking)
 	}
 	return mapped, err
 }
 
 // torn says that the log does not have all of a row: then no other row may be taken for it.
-func (p *plan) torn(c *change.Change) error {
-	return fault.Fatal(p.poison(c, -1, errTorn), "run ALTER TABLE "+c.Table.Name.SQL()+" REPLICA IDENTITY FULL on the source, then read all tables again as a new history: segue run reader --new-history (or run all)")
+func (p *plan) torn(c *change.Change, why reason) error {
+	return fault.Fatal(p.poison(c, -1, why), "run ALTER TABLE "+c.Table.Name.SQL()+" REPLICA IDENTITY FULL on the source, then read all tables again as a new history: segue run reader --new-history (or run all)")
 }
 
-const errTorn = reason("the table has no key, and the source did not send the whole row: its replica identity is not full")
+const (
+	errTorn    = reason("the table has no key, and the source did not send the old row: its replica identity is not full")
+	errLacking = reason("the table has no key, and the source did not send the whole row: its replica identity is not full")
+)
 
 func same(a, b change.Row) bool {
 	for i := range a {

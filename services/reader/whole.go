@@ -44,11 +44,12 @@ func (d *desk) openWholes() {
 	}
 }
 
-// passes shows a change of a table without key to its load, and says whether it goes on to the lanes.
+// passes shows a change of a table without key to its load, and says whether it goes on to the lanes. The change may be of an older shape of
+// the table: then its own is another one with the same name.
 func (d *desk) passes(c *change.Change, lsn uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	w := d.wholes[c.Table]
+	w := d.wholes[d.tables[c.Table.Name]]
 	if w.span != nil && lsn >= w.from {
 		kept := chunk.Clone(c)
 		kept.Pos.LSN = lsn
