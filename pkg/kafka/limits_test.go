@@ -5,9 +5,11 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"segue/pkg/fault"
 	"segue/pkg/frontier"
@@ -26,6 +28,35 @@ func limit(t *testing.T, brokers []string, topic, size string) {
 	answers, err := kadm.NewClient(client).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &size}}, topic)
 	if err != nil || len(answers) != 1 || answers[0].Err != nil {
 		t.Fatalf("alter %s: %v %v", topic, err, answers)
+	}
+	awaitLimit(t, client, topic, size)
+}
+
+// awaitLimit waits until every broker tells the topic's new limit: the controller has it first.
+func awaitLimit(t *testing.T, client *kgo.Client, topic, size string) {
+	t.Helper()
+	brokers, err := kadm.NewClient(client).ListBrokers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	about := kmsg.NewDescribeConfigsRequestResource()
+	about.ResourceType, about.ResourceName, about.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{"max.message.bytes"}
+	req.Resources = append(req.Resources, about)
+	deadline := time.Now().Add(30 * time.Second)
+	for _, id := range brokers.NodeIDs() {
+		for told := ""; told != size; {
+			answer, err := client.Broker(int(id)).RetriableRequest(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d, ok := answer.(*kmsg.DescribeConfigsResponse); ok && len(d.Resources) == 1 && len(d.Resources[0].Configs) == 1 && d.Resources[0].Configs[0].Value != nil {
+				told = *d.Resources[0].Configs[0].Value
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("broker %d tells %q as the limit of %s, want %s", id, told, topic, size)
+			}
+		}
 	}
 }
 
