@@ -119,6 +119,9 @@ func (l *loop) change(ctx context.Context, c *change.Change) error {
 	}
 	if l.lacking[c.Table] {
 		l.readAgain(c.Table.Name)
+		if c.Table.Keyless() {
+			return nil // what it was cannot be found by what is known of it, and the load that comes says all of it
+		}
 	}
 	if c.Table.Keyless() && !l.desk.passes(c, l.tx.at.LSN) {
 		return nil
@@ -231,12 +234,8 @@ func (l *loop) passed(ctx context.Context) (passing, error) {
 			p.marks = append(p.marks, foreign(m, l.tx.at))
 		case m.Kind == chunk.MarkLow:
 			l.desk.low(m.ID)
-		case l.desk.isWhole(m.ID):
-			if err := l.emitWhole(ctx, m.ID, &p); err != nil {
-				return p, err
-			}
 		default:
-			if err := l.emit(ctx, m.ID, &p); err != nil {
+			if err := l.high(ctx, m.ID, &p); err != nil {
 				return p, err
 			}
 		}
@@ -254,6 +253,14 @@ func foreign(m chunk.Mark, at change.Position) frontier.Mark {
 		kind = "snapshot"
 	}
 	return frontier.Mark{ID: m.ID, Kind: kind, At: at}
+}
+
+// high emits what waits for the mark, if anything does.
+func (l *loop) high(ctx context.Context, id string, p *passing) error {
+	if j, later, ok := l.desk.wholeAt(id); j != nil {
+		return l.emitWhole(ctx, j, later, ok, p)
+	}
+	return l.emit(ctx, id, p)
 }
 
 // emit puts a chunk's rows, as they are here, into the lanes.

@@ -75,19 +75,15 @@ func (d *desk) await(j *job, r Whole, high string) {
 	d.marks[high] = j
 }
 
-// isWhole says whether the mark is the one that a whole load waits for.
-func (d *desk) isWhole(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	j := d.marks[id]
-	return j != nil && j.whole != nil
-}
-
-// wholeAt takes the load whose mark passes, which is the loop's from here on, with the changes of its table that its snapshot does not see; false: they are not all there.
+// wholeAt takes the load whose mark passes, which is the loop's from here on, with the changes of its table that its snapshot does not see; false:
+// they are not all there. Nil: no whole load waits for the mark, or it was given up.
 func (d *desk) wholeAt(id string) (*job, []*change.Change, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.marks[id]
+	if j == nil || j.whole == nil {
+		return nil, nil, false
+	}
 	delete(d.marks, id)
 	w := d.wholes[j.table]
 	changes, ok := w.span.From(j.whole.Point())
@@ -114,8 +110,7 @@ func (d *desk) loadAgain(offset int64, t *table.Table) {
 }
 
 // emitWhole puts a table without key into the lanes, as it is here. Behind an error the life ends: what was emitted of it is void.
-func (l *loop) emitWhole(ctx context.Context, id string, p *passing) error {
-	j, later, ok := l.desk.wholeAt(id)
+func (l *loop) emitWhole(ctx context.Context, j *job, later []*change.Change, ok bool, p *passing) error {
 	defer j.whole.Close()
 	if !ok {
 		j.end(verdict{again: againPassed})
