@@ -42,7 +42,7 @@ type desk struct {
 func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *frontier.State) *desk {
 	d := &desk{
 		windowBytes: windowBytes, tables: make(map[table.Name]*table.Table, len(tables)), changed: make(chan struct{}),
-		plan: plan, loaded: loadedOnce(tables, resumed) || plan.Complete(), asked: asked{handled: resumed.Requests},
+		plan: plan, loaded: loadedOnce(plan.Heaps(), resumed) || plan.Complete(), asked: asked{handled: resumed.Requests},
 		marks: map[string]*job{}, windows: map[*table.Table][]*job{}, wholes: map[*table.Table]*whole{}, shape: everyColumn,
 	}
 	for _, t := range tables {
@@ -54,13 +54,13 @@ func newDesk(tables []*table.Table, plan *chunk.Plan, windowBytes int, resumed *
 
 // loadedOnce says whether every table was loaded already. It stays so while a partition is read again; a table that was added since
 // begins a load.
-func loadedOnce(tables []*table.Table, resumed *frontier.State) bool {
+func loadedOnce(heaps []chunk.Heap, resumed *frontier.State) bool {
 	begun := map[table.Name]bool{}
 	for _, l := range resumed.Loads {
 		begun[l.Table] = begun[l.Table] || !l.Void()
 	}
-	for _, t := range tables {
-		if !begun[t.Name] {
+	for i := range heaps { // a partitioned table without partitions has none, and nothing to load
+		if !begun[heaps[i].Table.Name] {
 			return false
 		}
 	}
