@@ -52,6 +52,27 @@ func TestLargeTransactionIsCutInside(t *testing.T) {
 	}
 }
 
+// A record that is larger than the whole buffer waits until nothing is on its way, however little that was, and goes then.
+func TestARecordLargerThanTheBufferGoesAlone(t *testing.T) {
+	r, _ := fakeRig(t)
+	r.pace = kafka.Pace{Buffer: 20_000}
+	w := r.writer()
+	const rounds = 50
+	for seq := uint64(1); seq <= 2*rounds; seq++ {
+		body := noise(10)
+		if seq%2 == 0 {
+			body = noise(30_000)
+		}
+		if err := w.Append(r.ctx(), 0, at(1, seq), nil, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Cut(r.ctx(), frontier.Cut{At: at(1, 2*rounds), Boundary: true}, true); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitValid(w, at(1, 2*rounds))
+}
+
 // P8: a backlog is consumed within the bound, however uneven the lanes are, and in large strides (Ready says so).
 func TestBacklogIsReadWithinTheBound(t *testing.T) {
 	r, _ := fakeRig(t)

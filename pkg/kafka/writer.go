@@ -181,6 +181,7 @@ func (w *Writer) acked(o *outgoing, offset int64, err error) {
 	w.mu.Lock()
 	full := w.buffered >= w.pace.Buffer/2
 	w.buffered -= o.size
+	full = full || w.buffered == 0 // what is larger than the whole buffer waits for that
 	if err == nil && o.claim == w.claim {
 		w.book.Acked(o.seq, offset)
 	}
