@@ -112,7 +112,7 @@ func (b *bank) open(t *testing.T) (stop func() int64) {
 
 // transfer moves money, and does other things that sources do.
 func transfer(ctx context.Context, conn *pgx.Conn, r *rand.Rand) (done bool, err error) {
-	from, to, amount := 1+r.IntN(accounts), 1+r.IntN(accounts), 1+r.IntN(1000)
+	from, to, amount, pair := 1+r.IntN(accounts), 1+r.IntN(accounts), 1+r.IntN(1000), r.Int64()
 	if from == to {
 		return false, nil
 	}
@@ -124,16 +124,16 @@ func transfer(ctx context.Context, conn *pgx.Conn, r *rand.Rand) (done bool, err
 	sql := fmt.Sprintf(`BEGIN;
 		UPDATE public.account SET balance = balance + %d, v = nextval('public.versions') WHERE id = %d;
 		UPDATE public.account SET balance = balance + %d, v = nextval('public.versions') WHERE id = %d;
-		INSERT INTO public.entry VALUES (nextval('public.numbers'), %d, %d, NULL), (nextval('public.numbers'), %d, %d, 'to');`,
-		sign*amount, low, -sign*amount, high, low, sign*amount, high, -sign*amount)
+		INSERT INTO public.entry VALUES (nextval('public.numbers'), %d, %d, '%d'), (nextval('public.numbers'), %d, %d, '%d');`,
+		sign*amount, low, -sign*amount, high, low, sign*amount, pair, high, -sign*amount, pair)
 	switch r.IntN(12) {
 	case 0: // a long text, which later updates leave unchanged
 		sql += fmt.Sprintf("UPDATE public.account SET note = repeat(md5(random()::text), %d), v = nextval('public.versions') WHERE id = %d;", 1+r.IntN(300), low)
 	case 1: // a new key
 		sql += fmt.Sprintf("UPDATE public.entry SET id = nextval('public.numbers') WHERE id = (SELECT id FROM public.entry WHERE account_id = %d ORDER BY id DESC LIMIT 1);", low)
 	case 2: // a pair that goes
-		sql += `WITH gone AS (DELETE FROM public.entry WHERE id IN (currval('public.numbers'), currval('public.numbers') - 1) RETURNING account_id, amount)
-			UPDATE public.account a SET balance = balance - amount, v = nextval('public.versions') FROM gone WHERE a.id = account_id;`
+		sql += fmt.Sprintf(`WITH gone AS (DELETE FROM public.entry WHERE id > currval('public.numbers') - 1000 AND memo = '%d' RETURNING account_id, amount)
+			UPDATE public.account a SET balance = balance - amount, v = nextval('public.versions') FROM gone WHERE a.id = account_id;`, pair)
 	case 3: // what never happened
 		sql += fmt.Sprintf("SAVEPOINT s; UPDATE public.account SET balance = 0, v = 0 WHERE id = %d; ROLLBACK TO s;", high)
 	case 4: // a larger one
@@ -214,6 +214,10 @@ func (b *bank) audit(t *testing.T) {
 	}
 	b.verdict = fmt.Sprintf("%d doubled of %d entries, %d out of order of %d writes, %d of %d looks saw half a transaction",
 		doubled, came, disordered, versions, b.broken.Load(), b.looks.Load())
+	var sum int64
+	if err := stacktest.Connect(t, b.s.Legacy).QueryRow(t.Context(), "SELECT (SELECT sum(balance) FROM public.account) + (SELECT sum(amount) FROM public.entry)").Scan(&sum); err != nil || sum != 0 {
+		t.Errorf("the bank itself lost money: %d, %v; its people or the looks at its target are wrong", sum, err)
+	}
 	if doubled+disordered+b.broken.Load() > 0 || versions < accounts || b.looks.Load() < 50 {
 		t.Error(b.verdict)
 	}
