@@ -123,8 +123,8 @@ func (l *loop) change(ctx context.Context, c *change.Change) error {
 			return nil // what it was cannot be found by what is known of it, and the load that comes says all of it
 		}
 	}
-	if c.Table.Keyless() && !l.desk.passes(c, l.tx.at.LSN) {
-		return nil
+	if c.Table.Keyless() && (slices.Contains(l.again, c.Table.Name) || !l.desk.passes(c, l.tx.at.LSN)) {
+		return nil // a load of the table, in this life or the next, has it
 	}
 	if err := l.put(ctx, c); err != nil {
 		return err

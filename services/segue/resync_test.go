@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"segue/pkg/embedded"
+	"segue/pkg/historytest"
 	"segue/pkg/pgtest"
 	"segue/pkg/table"
 )
@@ -104,7 +105,7 @@ func resyncHistory(t *testing.T, a embedded.Addresses, seed uint64) {
 	}
 	<-over
 	wg.Wait()
-	if got.code != exitFine || len(got.report.Tables) != 4 {
+	if got.code != exitFine || len(got.report.Tables) != len(historytest.Tables()) {
 		s.fail("resync: %s", got)
 	}
 	removed := map[string]int64{}
