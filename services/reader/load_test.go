@@ -90,51 +90,60 @@ func gauge(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
 func TestTheLoadHoldsNothingLonger(t *testing.T) {
 	h := newHarness(t, pgtest.Private(t, nil).Database(t), []string{"a", "b"}, shop...)
 	h.cfg = slow
-	stop := busy(t, h.url, false)
 	h.start()
 	x := h.target()
-	watch, err := pgx.Connect(t.Context(), h.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Close(context.Background())
-	// By session and beginning of its transaction: how long it was seen to hold a snapshot, and how many transactions began meanwhile.
-	const held = `SELECT pid || ' ' || xact_start, extract(epoch FROM clock_timestamp() - xact_start) * 1000, age(backend_xmin)
-		FROM pg_stat_activity WHERE application_name = 'test' AND backend_xmin IS NOT NULL AND backend_type = 'client backend'`
-	snapshots, longest, oldest, looks := map[string]bool{}, 0.0, int32(0), 0
-	for !x.loaded {
-		if err := x.step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		rows, err := watch.Query(t.Context(), held)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var name string
-		var ms float64
-		var age int32
-		if _, err := pgx.ForEachRow(rows, []any{&name, &ms, &age}, func() error {
-			snapshots[name], longest, oldest = true, max(longest, ms), max(oldest, age)
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		looks++
-	}
-	stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := make(chan held, 1)
+	conn := pgtest.Connect(t, h.url)
+	go func() { seen <- watchSnapshots(ctx, t, conn) }()
+	x.until("the load", func() bool { return x.loaded })
+	cancel()
+	s := <-seen
 	x.settle()
-	t.Logf("%d looks, %d snapshots, the longest was held %.1f ms, the oldest %d transactions old; %d batches with chunks", looks, len(snapshots), longest, oldest, x.loads)
-	var total int32
-	if err := watch.QueryRow(t.Context(), "SELECT txid_current()::bigint").Scan(&total); err != nil {
-		t.Fatal(err)
-	}
-	if x.loads < 20 {
-		t.Fatalf("%d chunks are too few to tell", x.loads)
+	t.Logf("%d snapshots in %d looks, the oldest %d transactions old, of %d in all; %d batches with chunks", len(s.snapshots), s.looks, s.oldest, s.looks, x.loads)
+	if s.looks < 40 || len(s.snapshots) < 5 {
+		t.Fatalf("%d snapshots in %d looks are too few to tell", len(s.snapshots), s.looks)
 	}
 	// A snapshot over the whole load would be as old as all its transactions.
-	if oldest > total/4 {
-		t.Errorf("a snapshot was %d transactions old, of %d in all", oldest, total)
+	if int(s.oldest) > s.looks/4 {
+		t.Errorf("a snapshot was %d transactions old, of %d in all", s.oldest, s.looks)
 	}
+}
+
+// held is what was seen of the reader's snapshots.
+type held struct {
+	snapshots map[string]bool // by session and beginning
+	oldest    int32           // in transactions that began since
+	looks     int             // each was a transaction of its own
+}
+
+// watchSnapshots commits a change and looks at the source's sessions, over and over.
+func watchSnapshots(ctx context.Context, t *testing.T, conn *pgx.Conn) held {
+	const sql = `SELECT pid || ' ' || xact_start, age(backend_xmin) FROM pg_stat_activity
+		WHERE application_name = 'test' AND backend_xmin IS NOT NULL AND xact_start IS NOT NULL AND backend_type = 'client backend'`
+	s := held{snapshots: map[string]bool{}}
+	for ; ctx.Err() == nil; s.looks++ {
+		if _, err := conn.Exec(t.Context(), "UPDATE public.b SET note = 'seen' WHERE y = $1", 1+s.looks%1500); err != nil {
+			t.Error(err)
+			return s
+		}
+		rows, err := conn.Query(t.Context(), sql)
+		if err != nil {
+			t.Error(err)
+			return s
+		}
+		var name string
+		var age int32
+		if _, err := pgx.ForEachRow(rows, []any{&name, &age}, func() error {
+			s.snapshots[name], s.oldest = true, max(s.oldest, age)
+			return nil
+		}); err != nil {
+			t.Error(err)
+			return s
+		}
+	}
+	return s
 }
 
 // TestConditionsLeaveRowsOutOfTheFirstLoadOnly: the first life reads no row that the filter leaves out anyway; a later load reads all, because the
