@@ -41,6 +41,8 @@ type Kafka struct {
 	Retention time.Duration
 	// Wire is the form of the records; fixed for the migration's life.
 	Wire Wire
+	// Compression is how batches of records are packed: lz4, zstd or none.
+	Compression string
 }
 
 // Wire is the form in which records stand in Kafka.
@@ -57,6 +59,8 @@ const (
 	DefaultPartitions = 4
 	DefaultRetention  = 24 * time.Hour
 	defaultReplicas   = 3
+
+	DefaultCompression = "lz4"
 )
 
 // Park bounds how many rows may be set aside before the pipeline stops.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"gopkg.in/yaml.v3"
@@ -24,7 +25,7 @@ type Input struct {
 // Parse reads a specification. The error is of type Diagnostics and holds every mistake.
 func Parse(in Input) (*Spec, error) {
 	p := &parser{in: in, spec: &Spec{
-		Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro},
+		Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro, Compression: DefaultCompression},
 		Park:  Park{Limit: DefaultParked, PerTable: DefaultParked},
 		Load:  Load{Workers: DefaultWorkers, Chunk: DefaultChunk},
 	}}
@@ -152,6 +153,13 @@ func (p *parser) kafka(n *yaml.Node) {
 				p.mistake(s.At, "kafka.retention: %v", err)
 			}
 			k.Retention = d
+		}},
+		{"compression", false, func(n *yaml.Node) {
+			s, ok := p.text(n, "kafka.compression")
+			if ok && !slices.Contains([]string{DefaultCompression, "zstd", "none"}, s.Value) {
+				p.mistake(s.At, "kafka.compression is lz4, zstd (smaller, more work) or none")
+			}
+			k.Compression = s.Value
 		}},
 		{"wire", false, func(n *yaml.Node) {
 			s, ok := p.text(n, "kafka.wire")

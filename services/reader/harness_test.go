@@ -159,7 +159,7 @@ func (h *harness) end() error {
 func (h *harness) openWriter(ctx context.Context, lanes []frontier.Lane) (reader.Writer, error) {
 	w, err := kafka.OpenWriter(ctx, kafka.WriterConfig{
 		Kafka: h.kafka, Stage: "reader", Owner: "test", Fingerprint: "f", Upstream: -1, FrontierTopic: frontierTopic,
-		LaneTopic: rawTopic, Lanes: lanes, Codec: h.frontiers(),
+		LaneTopic: rawTopic, Lanes: lanes, Codec: h.frontiers(), Compression: kafka.Uncompressed,
 	})
 	if err != nil {
 		return nil, err

@@ -128,6 +128,7 @@ func (w *work) writerConfig(ctx context.Context, p *plan, stage string) (kafka.W
 	return kafka.WriterConfig{
 		Kafka: w.servers.kafka, Stage: stage, Owner: w.owner, Fingerprint: p.mapping.Fingerprint(),
 		FrontierTopic: w.spec.Name.FrontierTopic(stage), LaneTopic: w.laneTopic(stage), Lanes: p.lanes, Codec: codec,
+		Compression: kafka.Compression(w.spec.Kafka.Compression),
 	}, err
 }
 
