@@ -36,7 +36,13 @@ func TestTheLoadRestsWhileTheSourceIsBusy(t *testing.T) {
 			ended <- struct{}{}
 		}()
 	}
-	h.waitLog("the load waits")
+	h.wait("all three to work", func() bool {
+		var n int
+		err := h.conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'").Scan(&n)
+		return err == nil && n == 3
+	})
+	// Every look from here on finds them; one before may have found others, and the load may have waited and gone on.
+	h.wait("the load to wait", func() bool { return gauge(t, h.metrics, "segue_reader_load_waits", "active_sessions") == 1 })
 	// What was begun is finished, one chunk of the one worker; behind that nothing is read, while changes go on.
 	chunks := 0
 	for n := range 20 {
@@ -81,8 +87,7 @@ func gauge(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
 			}
 		}
 	}
-	t.Fatalf("no metric %s %s", name, label)
-	return 0
+	return -1 // it was not set yet
 }
 
 // TestTheLoadHoldsNothingLonger looks at the source's sessions all through a load under traffic: no snapshot of the reader outlives a chunk, so
