@@ -86,7 +86,7 @@ func (g *Group) keep(ctx context.Context, c component) error {
 		attempt := c.status.failed(err.Error(), fault.HintOf(err))
 		pause := g.pause(attempt)
 		g.log.Warn("component waits and tries again", "component", name, "error", err.Error(), "attempt", attempt, "pause", pause.Round(time.Millisecond))
-		if !sleep(ctx, pause) {
+		if Sleep(ctx, pause) != nil {
 			c.status.end(Stopped, "", "")
 			return nil
 		}
@@ -100,17 +100,6 @@ func (g *Group) pause(attempt int) time.Duration {
 		d = min(g.first<<(attempt-1), g.max)
 	}
 	return d - time.Duration(rand.Int64N(int64(d)/4+1))
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }
 
 // protect turns a panic into a fatal error, so that the other components still drain. The stack holds no row values:

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"segue/pkg/fault"
 	"segue/pkg/pgtarget"
+	"segue/pkg/service"
 )
 
 // persist does it again while it fails for a transient cause, and says so each time.
@@ -30,7 +30,7 @@ func (a *Applier) persistUntil(work, run context.Context, what string, do func(c
 		a.waits("for the target to " + what + ": " + err.Error())
 		a.deps.Metrics.retries.Inc()
 		a.deps.Log.Warn("waiting for the target", "step", what, "error", err.Error(), "again_in", pause.String())
-		if !sleep(run, pause) {
+		if service.Sleep(run, pause) != nil {
 			return run.Err()
 		}
 	}
@@ -40,17 +40,6 @@ func (a *Applier) persistUntil(work, run context.Context, what string, do func(c
 func (a *Applier) waits(why string) {
 	if a.deps.Waiting != nil {
 		a.deps.Waiting(why)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"segue/pkg/migration"
 	"segue/pkg/pgsource"
 	"segue/pkg/postgres"
+	"segue/pkg/service"
 )
 
 // GuardConfig says which slot is looked after, and by which thresholds.
@@ -91,7 +92,7 @@ func (g *Guard) watch(ctx context.Context) error {
 			conn = nil
 			g.log.Debug("the slot could not be looked at", "error", err.Error())
 		}
-		if sleep(ctx, g.cfg.Every) != nil {
+		if service.Sleep(ctx, g.cfg.Every) != nil {
 			return nil
 		}
 	}
@@ -195,7 +196,7 @@ func (g *Guard) drop(ctx context.Context) error {
 				return err
 			}
 		}
-		if serr := sleep(ctx, 50*time.Millisecond); serr != nil {
+		if serr := service.Sleep(ctx, 50*time.Millisecond); serr != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"segue/pkg/chunk"
 	"segue/pkg/fault"
 	"segue/pkg/pgsource"
+	"segue/pkg/service"
 	"segue/pkg/table"
 )
 
@@ -61,7 +62,7 @@ func (p *poller) snapshots(ctx context.Context) error {
 			}
 			told = true
 		}
-		if err := sleep(ctx, every); err != nil {
+		if err := service.Sleep(ctx, every); err != nil {
 			return err
 		}
 	}
@@ -79,7 +80,7 @@ func (p *poller) beats(ctx context.Context) error {
 		}
 		idle := p.heartbeat - time.Since(later(p.heard(), sent))
 		if idle > 0 {
-			if err := sleep(ctx, idle); err != nil {
+			if err := service.Sleep(ctx, idle); err != nil {
 				return err
 			}
 			continue
@@ -130,7 +131,7 @@ func (p *poller) watch(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := sleep(ctx, snapshotEvery); err != nil {
+		if err := service.Sleep(ctx, snapshotEvery); err != nil {
 			return err
 		}
 	}
@@ -203,7 +204,7 @@ func patiently(ctx context.Context, log *slog.Logger, what string, run func(cont
 			return err
 		}
 		log.Warn("asking the source again", "what", what, "error", err.Error())
-		if err := sleep(ctx, wait); err != nil {
+		if err := service.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}

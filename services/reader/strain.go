@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"segue/pkg/pgsource"
+	"segue/pkg/service"
 )
 
 // strain keeps the load from adding to what a source has to do already (promise P9). It looks once a second; what is being read is finished,
@@ -37,7 +38,7 @@ func (s *strain) watch(ctx context.Context) error {
 			}
 			s.judge(&b)
 		}
-		if err := sleep(ctx, snapshotEvery); err != nil {
+		if err := service.Sleep(ctx, snapshotEvery); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"segue/pkg/service"
 )
 
 // throttle spreads what all workers read together over time. A chunk is paid for after it was read: the next one waits.
@@ -25,7 +27,7 @@ func (t *throttle) wait(ctx context.Context, rows, bytes int64) error {
 	if d <= 0 {
 		return nil
 	}
-	return sleep(ctx, d)
+	return service.Sleep(ctx, d)
 }
 
 // pay enters a chunk and returns how long its worker pauses.

@@ -12,6 +12,7 @@ import (
 	"segue/pkg/fault"
 	"segue/pkg/pgscan"
 	"segue/pkg/pgsource"
+	"segue/pkg/service"
 	"segue/pkg/table"
 )
 
@@ -148,7 +149,7 @@ func (w *workers) readWhole(ctx context.Context, j *job) error {
 			return err
 		}
 		w.metrics.again(j.table, v.again)
-		if err := sleep(ctx, w.backoff(j)); err != nil {
+		if err := service.Sleep(ctx, w.backoff(j)); err != nil {
 			return err
 		}
 	}
@@ -212,7 +213,7 @@ func (w *workers) visible(ctx context.Context, exported chunk.Snapshot) error {
 		if err != nil || now.Includes(exported) {
 			return err
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := service.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}

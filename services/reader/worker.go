@@ -12,6 +12,7 @@ import (
 	"segue/pkg/chunk"
 	"segue/pkg/fault"
 	"segue/pkg/pgscan"
+	"segue/pkg/service"
 	"segue/pkg/table"
 )
 
@@ -71,7 +72,7 @@ func (w *workers) read(ctx context.Context, j *job) error {
 		if done, err := w.replan(ctx, j, v.again); done || err != nil {
 			return err
 		}
-		if err := sleep(ctx, w.backoff(j)); err != nil {
+		if err := service.Sleep(ctx, w.backoff(j)); err != nil {
 			return err
 		}
 	}
@@ -286,15 +287,4 @@ const (
 func (w *workers) backoff(j *job) time.Duration {
 	j.voids++
 	return min(minWait<<min(j.voids-1, 10), maxWait)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"segue/pkg/fault"
 	"segue/pkg/pgdigest"
 	"segue/pkg/reconcile"
+	"segue/pkg/service"
 	"segue/pkg/table"
 )
 
@@ -103,7 +104,7 @@ func (c *Comparer) run(ctx context.Context) error {
 		if c.follower.failed() != nil || c.broken() || fault.ClassOf(err) != fault.ClassTransient {
 			return err
 		}
-		if sleep(ctx, pause) != nil {
+		if service.Sleep(ctx, pause) != nil {
 			break
 		}
 		pause = min(2*pause, longestPause)
@@ -206,7 +207,7 @@ func (c *Comparer) round(ctx context.Context, round []*assignment) error {
 		}
 	}
 	if !told {
-		_ = sleep(ctx, blockedPause) // an ended context ends the run
+		_ = service.Sleep(ctx, blockedPause) // an ended context ends the run
 	}
 	return nil
 }
@@ -255,7 +256,7 @@ func (c *Comparer) floor(ctx context.Context) (chunk.Snapshot, error) {
 		for _, u := range c.units {
 			u.state.Postpone(waiting)
 		}
-		if err := sleep(ctx, floorPoll); err != nil {
+		if err := service.Sleep(ctx, floorPoll); err != nil {
 			return s, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"segue/pkg/pgtest"
 	"segue/pkg/reconcile"
+	"segue/pkg/service"
 	"segue/pkg/table"
 )
 
@@ -33,7 +34,7 @@ func eventually(t *testing.T, conn *pgx.Conn, query string) {
 		if ok {
 			return
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := service.Sleep(ctx, 5*time.Millisecond); err != nil {
 			t.Fatalf("%s: it does not become true", query)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"segue/pkg/migration"
 	"segue/pkg/pgsource"
 	"segue/pkg/pgtarget"
+	"segue/pkg/service"
 	"segue/pkg/table"
 	"segue/pkg/wire"
 )
@@ -50,7 +51,7 @@ func (s *targetSnapshots) Await(ctx context.Context, mark string) (Snapshot, err
 			return Snapshot{ID: found.ID, At: found.At}, nil
 		}
 		if err == nil {
-			err = sleep(ctx, snapshotPoll)
+			err = service.Sleep(ctx, snapshotPoll)
 		}
 		switch {
 		case ctx.Err() != nil:

@@ -17,6 +17,7 @@ import (
 	"segue/pkg/frontier"
 	"segue/pkg/postgres"
 	"segue/pkg/reconcile"
+	"segue/pkg/service"
 	"segue/pkg/table"
 )
 
@@ -75,7 +76,7 @@ func (r *Reconciler) CompareUntilPass(ctx context.Context, progress func(Report)
 			progress(whole)
 		}
 		tables = r.open(whole)
-		if sleep(ctx, waitPause) != nil {
+		if service.Sleep(ctx, waitPause) != nil {
 			return whole, nil
 		}
 	}
@@ -152,7 +153,7 @@ func (r *Reconciler) playOn(ctx context.Context, c *Comparer) error {
 		if err == nil || fault.ClassOf(err) != fault.ClassTransient && ctx.Err() == nil {
 			return err
 		}
-		if sleep(ctx, pause) != nil {
+		if service.Sleep(ctx, pause) != nil {
 			return fault.Transient(err)
 		}
 	}

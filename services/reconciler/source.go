@@ -3,13 +3,13 @@ package reconciler
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"segue/pkg/change"
 	"segue/pkg/pgdigest"
 	"segue/pkg/reconcile"
+	"segue/pkg/service"
 )
 
 // job is one piece of reading: a task of a unit, at one place of one side.
@@ -159,20 +159,9 @@ func (c *Comparer) readSource(ctx context.Context, conn, convert *pgx.Conn, j jo
 		return m.flush(ctx)
 	})
 	if err == nil && c.cfg.Rest > 0 {
-		err = sleep(ctx, c.cfg.Rest)
+		err = service.Sleep(ctx, c.cfg.Rest)
 	}
 	return err
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // mapper makes expected rows of source rows and digests them.

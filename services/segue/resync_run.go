@@ -18,6 +18,7 @@ import (
 	"segue/pkg/pgtarget"
 	"segue/pkg/postgres"
 	"segue/pkg/request"
+	"segue/pkg/service"
 	"segue/pkg/table"
 	"segue/pkg/wire"
 )
@@ -370,16 +371,7 @@ func (r *resyncing) on(ctx context.Context, url string, do func(*pgx.Conn) error
 	}
 }
 
-func pause(ctx context.Context) error {
-	t := time.NewTimer(resyncPoll)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func pause(ctx context.Context) error { return service.Sleep(ctx, resyncPoll) }
 
 // say tells something new.
 func (r *resyncing) say(format string, args ...any) {
