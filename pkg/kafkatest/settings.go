@@ -32,7 +32,8 @@ log.cleaner.dedupe.buffer.size=8388608
 log.cleaner.threads=1
 `
 
-const log4jProperties = `status=error
+// LogSettings is the log4j2 configuration of a broker, and of what runs beside it: warnings, to the console.
+const LogSettings = `status=error
 appender.console.type=Console
 appender.console.name=console
 appender.console.layout.type=PatternLayout
@@ -47,7 +48,7 @@ func writeSettings(dir, advertised string, port, controller int) error {
 	}
 	files := map[string]string{
 		"server.properties": fmt.Sprintf(serverProperties, port, controller, filepath.Join(dir, "data"), advertised),
-		"log4j2.properties": log4jProperties,
+		"log4j2.properties": LogSettings,
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -66,12 +66,9 @@ func (m *Mapper) applyKeyless(p *plan, c *change.Change, out *change.Mapped) err
 func (r *Rule) Touched(c *change.Change) ([]change.Row, error) {
 	m := r.take()
 	defer r.scratch.Put(m)
-	p := r.plan
-	if c.Table != p.table {
-		var err error
-		if p, err = r.bound(c.Table); err != nil {
-			return nil, err
-		}
+	p, err := r.bound(c.Table)
+	if err != nil {
+		return nil, err
 	}
 	if err := p.wellFormed(c); err != nil {
 		return nil, err

@@ -47,12 +47,9 @@ func (m *Mapper) Map(c *change.Change, out *change.Mapped) error {
 func (r *Rule) Map(c *change.Change, out *change.Mapped) error {
 	m := r.take()
 	defer r.scratch.Put(m)
-	p := r.plan
-	if c.Table != p.table {
-		var err error
-		if p, err = r.bound(c.Table); err != nil {
-			return err
-		}
+	p, err := r.bound(c.Table)
+	if err != nil {
+		return err
 	}
 	return m.apply(p, c, out)
 }
@@ -66,6 +63,9 @@ func (r *Rule) take() *Mapper {
 }
 
 func (r *Rule) bound(t *table.Table) (*plan, error) {
+	if t == r.plan.table {
+		return r.plan, nil
+	}
 	p, missing := r.plan.bind(t)
 	if p == nil {
 		return nil, fault.Fatal(fmt.Errorf("map %s: the source table has no column %s any more", t.Name, missing),

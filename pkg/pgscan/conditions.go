@@ -33,15 +33,10 @@ func conditionsSQL(t *table.Table, conditions []table.Condition) string {
 				if i > 0 {
 					b.WriteString(", ")
 				}
-				b.WriteString(escaped(v) + cast)
+				b.WriteString(literal(v) + cast)
 			}
 			b.WriteString(")")
 		}
 	}
 	return b.String()
-}
-
-// escaped is a string constant that reads the same whatever standard_conforming_strings says.
-func escaped(s string) string {
-	return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
 }

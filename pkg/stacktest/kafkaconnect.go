@@ -19,16 +19,6 @@ import (
 // KafkaConnect is Kafka Connect in standalone mode with one connector.
 type KafkaConnect struct{ process *process }
 
-// connectLog is what Connect says of itself.
-const connectLog = `status=error
-appender.console.type=Console
-appender.console.name=console
-appender.console.layout.type=PatternLayout
-appender.console.layout.pattern=%d %p %c - %m%n
-rootLogger.level=warn
-rootLogger.appenderRef.console.ref=console
-`
-
 // StartConnect runs a connector in Kafka Connect, which reads the stack's topics. The end of its log is shown where the test failed.
 func (s *Stack) StartConnect(tb testing.TB, connector map[string]string) *KafkaConnect {
 	tb.Helper()
@@ -60,7 +50,7 @@ func (s *Stack) StartConnect(tb testing.TB, connector map[string]string) *KafkaC
 		"consumer.metadata.max.age.ms": "500", // topics may be made later
 	}
 	for name, text := range map[string]string{
-		"worker": properties(worker), "connector": properties(connector), "log4j2": connectLog,
+		"worker": properties(worker), "connector": properties(connector), "log4j2": kafkatest.LogSettings,
 	} {
 		if err := os.WriteFile(file(name+".properties"), []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
