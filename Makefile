@@ -28,7 +28,7 @@ needs: ## install or name what the tests need: PostgreSQL, Redis, Java 17, Maven
 	@.ci/needs.sh
 
 lint: ## golangci-lint, with the arrows between the rooms
-	@$(GO) run $(GOLANGCI) run ./...
+	@$(GO) run $(GOLANGCI) run --allow-parallel-runners ./...
 
 bench: needs ## throughput and latency beside PostgreSQL's own tools (BENCH_ROWS, BENCH_SECONDS, BENCH_FORMS)
 	@$(GO) test -run '^$$' -bench 'Reader|Customers|Latency' -benchtime 1x -timeout 90m $(BENCH_FLAGS) ./pkg/stacktest
