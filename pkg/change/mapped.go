@@ -14,6 +14,14 @@ type Target struct {
 	Keyless bool
 	// SoleFeeder says that no other source table feeds this target table: only then a truncate is passed on.
 	SoleFeeder bool
+	// Source is the table whose rows the rule maps.
+	Source table.Name
+	// SourceKey holds, for each column of the source table's key, the index in Key of the target's column that is a copy of it: what
+	// a target key says of its source row. Nil: nothing for certain.
+	SourceKey []int
+	// Roams says that the target key is made of columns beyond the source's key. Such a row can move on the target without its own key
+	// changing, so that nobody could tell later where a version stands that was left behind: it is never set aside.
+	Roams bool
 }
 
 // RowOp is one operation on one target row.

@@ -60,8 +60,7 @@ func (m *Mapper) apply(p *plan, c *change.Change, out *change.Mapped) error {
 	return m.write(p, c, row, out)
 }
 
-// roams says that the target key is made of columns beyond the source's key. Such a row can move on the target without its own key changing, so
-// that nobody could tell later where a version stands that was left behind: it is not set aside.
+// roams is what change.Target.Roams says.
 func (p *plan) roams() bool {
 	for _, k := range p.rule.target.Key {
 		for _, o := range p.columns[k].reads() {

@@ -85,7 +85,7 @@ func (c *compiler) rule(s Selected, index int) *Rule {
 }
 
 func (d *draft) build(index int) *Rule {
-	target := &change.Target{Table: d.target, SoleFeeder: true, Keyless: d.source.Keyless()}
+	target := &change.Target{Table: d.target, SoleFeeder: true, Keyless: d.source.Keyless(), Source: d.source.Name}
 	p := &plan{table: d.source, where: d.where, key: d.source.Key}
 	for i := range d.target.Columns {
 		if col, ok := d.fed[i]; ok {
@@ -99,7 +99,23 @@ func (d *draft) build(index int) *Rule {
 	}
 	r := &Rule{index: index, source: d.source, target: target, plan: p, loose: d.spec.IgnoresSchema(d.entry)}
 	p.rule = r
+	target.Roams = !target.Keyless && p.roams()
+	target.SourceKey = r.sourceKey()
 	return r
+}
+
+// sourceKey finds the copies of the source key's columns in the target's key, nil where one has none.
+func (r *Rule) sourceKey() []int {
+	var out []int
+	columns := r.Columns()
+	for _, ordinal := range r.source.Key {
+		at := slices.IndexFunc(r.target.Key, func(place int) bool { return columns[place].Source == ordinal && columns[place].SameType })
+		if at < 0 {
+			return nil
+		}
+		out = append(out, at)
+	}
+	return out
 }
 
 // places are the places of the key in a mapped row: all of them, where nothing less tells the source's rows apart.

@@ -26,6 +26,7 @@ func (t *Target) Apply(ctx context.Context, p *Plan) error {
 }
 
 func (t *Target) apply(ctx context.Context, p *Plan) error {
+	t.tx.parking.undo = nil
 	if err := t.sift(p); err != nil {
 		return err
 	}
@@ -79,6 +80,11 @@ func (t *Target) finish(ctx context.Context, p *Plan, missing []int32) error {
 	arrived := t.pending.arrivals(p.all) // also what came as a stub: it is parked now
 	if err := t.ask(ctx, asked); err != nil {
 		return err
+	}
+	if p.last.Boundary {
+		if err := t.askFreed(ctx); err != nil {
+			return err
+		}
 	}
 	t.tx.asked, t.tx.arrived = append(t.tx.asked, asked...), append(t.tx.arrived, arrived...)
 	if !p.last.Boundary {

@@ -11,10 +11,14 @@ import (
 	"segue/pkg/table"
 )
 
+// Stage is this stage's name in the faults of parked rows.
+const Stage = "applier"
+
 // The codes of PostgreSQL that decide something here.
 const (
 	codeForeignKey  = "23503"
 	codeUnique      = "23505"
+	codeExclusion   = "23P01"
 	codeDivision    = "22012"
 	codePrivilege   = "42501"
 	codeUndefined   = "42704"
@@ -95,12 +99,39 @@ func (e *ApplyError) Error() string {
 
 func (e *ApplyError) Unwrap() error { return e.Err }
 
-func refused(target, source table.Name, pos change.Position, err error) error {
+// refuse is why a change that the target refuses is parked. A change that names no row, or whose row nobody could find again, stops the pipeline.
+func (t *Target) refuse(m *change.Mapped, err error) (refusal, error) {
+	safe := postgres.Safe(err)
+	if !t.parkable(m) {
+		return refusal{}, t.refused(m, safe)
+	}
+	return refusal{fault: change.Fault{Stage: Stage, Code: postgres.SQLState(err), Text: safe.Error()}}, nil
+}
+
+// parkable says that the change's row can be set aside by its key.
+func (t *Target) parkable(m *change.Mapped) bool {
+	if m.SourceKey == nil || m.SourceOp == change.Truncate {
+		return false
+	}
+	for i := range m.Ops {
+		if ct := t.targets[m.Ops[i].Target].Target; ct.Keyless || ct.Roams {
+			return false
+		}
+	}
+	return true
+}
+
+// refused stops at a change that the target refuses and that cannot be parked.
+func (t *Target) refused(m *change.Mapped, err error) error {
+	target := table.Name{}
+	if len(m.Ops) > 0 {
+		target = t.targets[m.Ops[0].Target].Table.Name
+	}
 	mend := "mend the row, the mapping or the target's constraint"
 	if postgres.Untranslatable(err) {
 		mend = "the target's encoding lacks a character of the row: let the mapping replace it, or take a database in UTF8"
 	}
-	return fault.Fatal(&ApplyError{Target: target, Source: source, Pos: pos, Err: err}, "nothing at or behind this position was applied: "+mend+", then start again")
+	return fault.Fatal(&ApplyError{Target: target, Source: m.Source, Pos: m.Pos, Err: err}, "nothing at or behind this position was applied: "+mend+", then start again")
 }
 
 // step is a safe error with the step that went wrong in front; nil stays nil.

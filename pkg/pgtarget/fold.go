@@ -25,6 +25,7 @@ type folder struct {
 	copies  func(home int) bool // whether a table may be filled by COPY
 	groupOf map[groupKey]*group // of the segment that is being closed
 	moveAll bool                // key changes trade places: all of them as one statement
+	replace bool                // rows trade unique values: all that are written are taken out before the first is put in
 	shapes  *shapes
 	buf     []byte  // parameters
 	lots    []*lots // by target: nil for one with a key

@@ -68,13 +68,20 @@ func absentMask(row change.Row) string {
 // close turns the open segment into statements.
 func (f *folder) close() {
 	clear(f.groupOf)
-	deletes, upserts, updates := groups{f: f}, groups{f: f}, groups{f: f}
+	deletes, replaced, upserts, updates := groups{f: f}, groups{f: f}, groups{f: f}, groups{f: f}
 	for _, tf := range f.tables {
 		for i := range tf.entries {
 			e := &tf.entries[i]
 			if e.delete && (e.kind != kindUpsert || !f.targets[e.target].covers || !e.row.Whole()) {
 				g := deletes.of(e.target, actDelete, nil)
 				g.keys = append(g.keys, f.entryKey(e))
+			}
+			if f.replace && e.kind != kindNone {
+				g := replaced.of(e.target, actMove, e.row)
+				g.keys, g.rows, g.sources = append(g.keys, f.entryKey(e)), append(g.rows, e.row), append(g.sources, e.source)
+				if !e.row.Whole() {
+					continue
+				}
 			}
 			switch e.kind {
 			case kindUpsert:
@@ -89,7 +96,7 @@ func (f *folder) close() {
 		}
 	}
 	var seg segment
-	for _, phase := range []groups{deletes, upserts, updates} {
+	for _, phase := range []groups{deletes, replaced, upserts, updates} {
 		f.encode(&seg, phase.list)
 	}
 	f.encodeMoves(&seg)
@@ -137,7 +144,7 @@ func (f *folder) encodeMoves(seg *segment) {
 // encode adds one statement per group.
 func (f *folder) encode(seg *segment, list []*group) {
 	for _, g := range list {
-		for g.size() > g.most() && (g.act != actMove || !f.moveAll) && !f.copied(g) {
+		for g.size() > g.most() && (g.act != actMove || !f.moveAll && !f.replace) && !f.copied(g) {
 			seg.statements = append(seg.statements, f.statement(g.head(g.most())))
 		}
 		seg.statements = append(seg.statements, f.statement(g))

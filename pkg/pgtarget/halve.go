@@ -6,11 +6,11 @@ import (
 	"segue/pkg/change"
 	"segue/pkg/fault"
 	"segue/pkg/postgres"
-	"segue/pkg/table"
 )
 
-// fallBack applies a plan again that failed set-wise, inside the same transaction: by halves, and in the end change by
-// change. It returns the changes whose row was not found. Other errors than those of rows are returned as they are.
+// fallBack applies a plan again that failed set-wise, inside the same transaction: by halves at the boundaries of source transactions, and what
+// still fails change by change. A change that the target refuses is parked then; the others go on. It returns the changes whose row was not
+// found, by their places in p.changes.
 func (t *Target) fallBack(ctx context.Context, p *Plan, cause error) ([]int32, error) {
 	if !dataError(cause) {
 		return nil, cause
@@ -22,127 +22,239 @@ func (t *Target) fallBack(ctx context.Context, p *Plan, cause error) ([]int32, e
 		return nil, err
 	}
 	t.stats.Halvings++
-	h := &halving{t: t, ctx: ctx, all: p.changes}
+	t.tx.parking.rewind(0)
+	p.counters = p.base
+	h := &halving{t: t, ctx: ctx, plan: p, all: p.all, refused: map[int]refusal{}}
+	again := h.smaller
 	if p.copies { // a row was there already: without COPY it may do
-		if err := h.part(0, len(p.changes), p.last.Boundary); err != nil {
-			return nil, err
-		}
-		return h.missing, nil
+		again = func(from, to int, ends bool) error { return h.part(from, to, ends, h.smaller) }
 	}
-	if err := h.smaller(0, len(p.changes), p.last.Boundary); err != nil {
+	if err := again(0, len(p.all), p.last.Boundary); err != nil {
 		return nil, err
 	}
+	p.changes = h.kept
 	return h.missing, nil
 }
 
-// halving works on parts of a plan's changes. Each is a savepoint of its own: what has passed stays.
+// halving works on parts of a plan's changes. Each is a savepoint of its own: what has passed stays, and what is taken back takes what it
+// parked back with it.
 type halving struct {
 	t       *Target
 	ctx     context.Context //nolint:containedctx // lives for one call
+	plan    *Plan
 	all     []*change.Mapped
-	missing []int32
+	refused map[int]refusal  // by place in all
+	kept    []*change.Mapped // what was applied
+	missing []int32          // places in kept
 }
 
-// part tries changes [from, to) set-wise. ends says that they end at a source transaction's boundary.
-func (h *halving) part(from, to int, ends bool) error {
-	f := h.t.halver
-	f.buf = nil
-	segments, err := f.run(h.all[from:to])
+// form is how changes become statements.
+type form func(f *folder)
+
+func folded(*folder)      {}
+func oneByOne(f *folder)  { f.single = true }
+func together(f *folder)  { f.moveAll = true }
+func replacing(f *folder) { f.replace = true }
+
+// state is what a part that is taken back leaves as it was.
+type state struct{ mark, kept, missing int }
+
+func (h *halving) begin() (state, error) {
+	return state{h.t.tx.parking.mark(), len(h.kept), len(h.missing)}, h.t.exec(h.ctx, savepointSQL)
+}
+
+func (h *halving) back(s state) error {
+	h.t.tx.parking.rewind(s.mark)
+	h.kept, h.missing = h.kept[:s.kept], h.missing[:s.missing]
+	return h.t.exec(h.ctx, rollbackSQL, releaseSQL, deferredSQL)
+}
+
+func (h *halving) release() error { return h.t.exec(h.ctx, releaseSQL) }
+
+// apply applies changes [from, to) in a form, less what is parked.
+func (h *halving) apply(from, to int, as form) error {
+	changes, _, err := h.t.siftPart(h.plan, from, to, h.refused)
 	if err != nil {
 		return err
 	}
-	if err := h.t.exec(h.ctx, savepointSQL); err != nil {
+	f := h.t.halver
+	as(f)
+	defer func() { f.single, f.moveAll, f.replace = false, false, false }()
+	f.buf = nil
+	segments, err := f.run(changes)
+	if err != nil {
 		return err
 	}
-	r := &runner{t: h.t, ctx: h.ctx, changes: h.all[from:to]}
-	err = r.run(segments)
+	r := &runner{t: h.t, ctx: h.ctx, changes: changes}
+	if err := r.run(segments); err != nil {
+		if r.failed != nil && !dataError(err) && serverError(err) { // not of the rows: a table that changed, a lock
+			return step(r.table().String(), err)
+		}
+		return err
+	}
+	for _, m := range r.missing {
+		h.missing = append(h.missing, m+int32(len(h.kept)))
+	}
+	h.kept = append(h.kept, changes...)
+	return nil
+}
+
+// attempt is apply in a savepoint of its own. Where the rows are at fault it is taken back, and refused says with what.
+func (h *halving) attempt(from, to int, as form, ends bool) (refused, err error) {
+	s, err := h.begin()
+	if err != nil {
+		return nil, err
+	}
+	err = h.apply(from, to, as)
 	if err == nil && ends {
 		err = h.t.exec(h.ctx, immediateSQL, deferredSQL)
 	}
 	if err == nil {
-		h.found(r.missing, from)
-		return h.t.exec(h.ctx, releaseSQL)
+		return nil, h.release()
 	}
 	if !dataError(err) {
-		return err
+		return nil, err
 	}
 	h.t.stats.Halvings++
-	if err := h.t.exec(h.ctx, rollbackSQL, releaseSQL, deferredSQL); err != nil {
-		return err
-	}
-	return h.smaller(from, to, ends)
+	return err, h.back(s)
 }
 
-func (h *halving) found(missing []int32, from int) {
-	for _, m := range missing {
-		h.missing = append(h.missing, m+int32(from))
+// part tries changes [from, to) set-wise, and in another way where the rows are at fault. ends says that they end at a source transaction's boundary.
+func (h *halving) part(from, to int, ends bool, otherwise func(from, to int, ends bool) error) error {
+	refused, err := h.attempt(from, to, folded, ends)
+	if err != nil || refused == nil {
+		return err
 	}
+	return otherwise(from, to, ends)
+}
+
+// smaller halves changes [from, to) at a source transaction's boundary.
+func (h *halving) smaller(from, to int, ends bool) error {
+	if from == to {
+		return nil
+	}
+	starts := commitGroups(h.all[from:to])
+	if len(starts) == 1 {
+		return h.transaction(from, to, ends)
+	}
+	middle := from + starts[len(starts)/2]
+	if err := h.part(from, middle, true, h.smaller); err != nil {
+		return err
+	}
+	return h.part(middle, to, ends, h.smaller)
+}
+
+// transaction applies changes [from, to) of one source transaction: whole, or by smaller pieces down to single changes. Only its end is
+// where constraints have to hold; what breaks one there is found, and the transaction is applied again without it.
+func (h *halving) transaction(from, to int, ends bool) error {
+	for {
+		s, err := h.begin()
+		if err != nil {
+			return err
+		}
+		if err := h.rows(from, to); err != nil {
+			return err
+		}
+		if !ends {
+			return h.release()
+		}
+		broken, err := h.check()
+		if err != nil {
+			return err
+		}
+		if broken == nil {
+			return h.release()
+		}
+		blamed, err := h.blame(from, to, broken)
+		if err != nil {
+			return err
+		}
+		if err := h.back(s); err != nil {
+			return err
+		}
+		for i, r := range blamed {
+			h.refused[i] = r
+		}
+	}
+}
+
+// check makes the checks that wait for the transaction's end. broken is what does not hold; the rows are there still, to be looked at.
+func (h *halving) check() (broken, err error) {
+	err = h.t.exec(h.ctx, savepointSQL, immediateSQL, deferredSQL, releaseSQL)
+	if err == nil || !dataError(err) {
+		return nil, err
+	}
+	return err, h.t.exec(h.ctx, rollbackSQL, releaseSQL, deferredSQL)
+}
+
+// rows applies the rows of one source transaction, without the checks at its end.
+func (h *halving) rows(from, to int) error {
+	refused, err := h.attempt(from, to, folded, false)
+	if err != nil || refused == nil {
+		return err
+	}
+	if tradeable(refused) { // two rows may have traded a unique value, which the source checked at its commit only
+		if refused, err = h.attempt(from, to, replacing, false); err != nil || refused == nil {
+			return err
+		}
+	}
+	return h.inside(from, to, false)
+}
+
+// tradeable says that a constraint between rows is in the way, which may hold once all of them are written.
+func tradeable(err error) bool {
+	code := postgres.SQLState(err)
+	return code == codeUnique || code == codeExclusion
 }
 
 // serialChanges is up to how many changes a part of one source transaction goes change by change.
 const serialChanges = 16
 
-// smaller halves changes [from, to) at a source transaction's boundary, a large single one inside it: only its end is where
-// constraints have to hold. What is small enough goes change by change.
-func (h *halving) smaller(from, to int, ends bool) error {
-	starts := commitGroups(h.all[from:to])
-	middle, boundary := from, len(starts) > 1
-	switch {
-	case boundary:
-		middle += starts[len(starts)/2]
-	case to-from > serialChanges:
+// inside halves a large source transaction. What is small enough goes change by change, in source order.
+func (h *halving) inside(from, to int, _ bool) error {
+	middle := from
+	if to-from > serialChanges {
 		middle = h.cut(from, to)
 	}
 	if middle == from {
-		return h.serial(from, to, ends)
+		return h.serial(from, to)
 	}
-	if err := h.part(from, middle, boundary); err != nil {
+	if err := h.part(from, middle, false, h.inside); err != nil {
 		return err
 	}
-	return h.part(middle, to, ends)
+	return h.part(middle, to, false, h.inside)
 }
 
 // cut finds a place near the middle of one source transaction that does not part what may be one statement. Where there
 // is none, it is from.
 func (h *halving) cut(from, to int) int {
 	for i := from + (to-from)/2; i < to; i++ {
-		if !h.together(h.all[i-1], h.all[i]) {
+		if !h.oneStatement(h.all[i-1], h.all[i]) {
 			return i
 		}
 	}
 	for i := from + (to-from)/2; i > from; i-- {
-		if !h.together(h.all[i-1], h.all[i]) {
+		if !h.oneStatement(h.all[i-1], h.all[i]) {
 			return i
 		}
 	}
 	return from
 }
 
-// together says that two changes may come from one statement that only works as a whole.
-func (h *halving) together(a, b *change.Mapped) bool {
+// oneStatement says that two changes may come from one statement that only works as a whole.
+func (h *halving) oneStatement(a, b *change.Mapped) bool {
 	return (a.SourceOp == change.Truncate && b.SourceOp == change.Truncate) ||
 		(h.keyChange(a) && h.keyChange(b) && a.Ops[0].Target == b.Ops[0].Target)
 }
 
-// serial applies changes [from, to) of one source transaction one by one, in source order. What fails here is what the
-// target refuses.
-func (h *halving) serial(from, to int, ends bool) error {
+// serial applies changes [from, to) of one source transaction one by one, in source order. What the target refuses is parked.
+func (h *halving) serial(from, to int) error {
 	for i := from; i < to; {
 		n, err := h.one(i, to)
 		if err != nil {
 			return err
 		}
 		i += n
-	}
-	if !ends || from == to {
-		return nil
-	}
-	if err := h.t.exec(h.ctx, immediateSQL, deferredSQL); err != nil {
-		if dataError(err) {
-			last := h.all[to-1]
-			return refused(table.Name{}, last.Source, last.Pos, postgres.Safe(err))
-		}
-		return err
 	}
 	return nil
 }
@@ -153,51 +265,28 @@ func (h *halving) one(i, to int) (int, error) {
 	for h.all[i].SourceOp == change.Truncate && i+n < to && h.all[i+n].SourceOp == change.Truncate {
 		n++
 	}
-	moves := h.keyChange(h.all[i])
-	if moves {
-		if err := h.t.exec(h.ctx, savepointSQL); err != nil {
-			return 0, err
-		}
-	}
-	failed, err := h.statements(i, i+n, func(f *folder) { f.single = true })
-	if postgres.SQLState(err) == codeUnique && moves {
-		if rerr := h.t.exec(h.ctx, rollbackSQL); rerr != nil {
-			return 0, rerr
-		}
-		n = h.keyChanges(h.all[i:to])
-		_, merr := h.statements(i, i+n, func(f *folder) { f.moveAll = true })
-		if merr == nil || !dataError(merr) {
-			err = merr
-		}
-	}
+	refused, err := h.attempt(i, i+n, oneByOne, false)
 	if err != nil {
-		if dataError(err) || fault.ClassOf(postgres.Safe(err)) == fault.ClassFatal && serverError(err) {
-			return 0, refused(failed, h.all[i].Source, h.all[i].Pos, postgres.Safe(err))
+		if fault.ClassOf(postgres.Safe(err)) == fault.ClassFatal && serverError(err) {
+			err = h.t.refused(h.all[i], postgres.Safe(err))
 		}
 		return 0, err
 	}
-	if !moves {
+	if refused == nil {
 		return n, nil
 	}
-	return n, h.t.exec(h.ctx, releaseSQL)
-}
-
-// statements applies changes [from, to) in the way that set chooses. It returns the table of the statement that failed.
-func (h *halving) statements(from, to int, set func(f *folder)) (table.Name, error) {
-	f := h.t.halver
-	set(f)
-	defer func() { f.single, f.moveAll = false, false }()
-	f.buf = nil
-	segments, err := f.run(h.all[from:to])
+	if postgres.SQLState(refused) == codeUnique && h.keyChange(h.all[i]) {
+		moves := h.keyChanges(h.all[i:to])
+		if again, err := h.attempt(i, i+moves, together, false); err != nil || again == nil {
+			return moves, err
+		}
+	}
+	r, err := h.t.refuse(h.all[i], refused)
 	if err != nil {
-		return table.Name{}, err
+		return 0, err
 	}
-	r := &runner{t: h.t, ctx: h.ctx, changes: h.all[from:to]}
-	if err := r.run(segments); err != nil {
-		return r.table(), err
-	}
-	h.found(r.missing, from)
-	return table.Name{}, nil
+	h.refused[i] = r
+	return n, h.apply(i, i+n, oneByOne)
 }
 
 // keyChange says whether the change does nothing but give one row another key.

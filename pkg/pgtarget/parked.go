@@ -41,17 +41,30 @@ func (p Park) withDefaults() Park {
 type parkedKeys struct {
 	keys   map[string]change.Position
 	tables map[table.Name]int
+	// waiting are the keys that were parked for the absence of another one, by the position that this one is parked since.
+	waiting map[change.Position][]waitingKey
+	waits   int // about how many they are
+}
+
+// waitingKey is a parked key that is read again as soon as its cause is parked no more.
+type waitingKey struct {
+	source table.Name
+	key    change.Row
 }
 
 func (p *parkedKeys) len() int { return len(p.keys) }
 
 // load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known.
 func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration string) error {
-	p.keys, p.tables = map[string]change.Position{}, map[table.Name]int{}
+	p.keys, p.tables, p.waiting = map[string]change.Position{}, map[table.Name]int{}, map[change.Position][]waitingKey{}
 	list, err := ReadParked(ctx, q, migration, -1)
 	for _, k := range list {
 		p.keys[keyString(k.Source, k.Key)] = k.At
 		p.tables[k.Source]++
+		if cause, err := change.ParsePosition(k.Cause); err == nil {
+			p.waiting[cause] = append(p.waiting[cause], waitingKey{k.Source, k.Key})
+			p.waits++
+		}
 	}
 	return err
 }
@@ -70,7 +83,9 @@ type parkedState struct {
 	op      change.Op
 	fault   change.Fault // of the first change, where begun
 	cause   change.Position
-	changes int64 // that came in this transaction
+	changes int64           // that came in this transaction
+	arrived change.Position // of the newest parked change that brought a row to this key
+	was     change.Position // since when it was parked before this transaction
 }
 
 // parking is what the open transaction makes of the list.
@@ -81,6 +96,27 @@ type parking struct {
 	counts  map[table.Name]int            // of tables that it touches, as they are now
 	total   int
 	begun   bool // the maps are made
+	undo    []func()
+}
+
+// mark is where rewind goes back to. What is parked is found out by applying changes, and a part that is taken back to be applied in smaller
+// parts says nothing.
+func (p *parking) mark() int { return len(p.undo) }
+
+// rewind takes back what became of the list since mark.
+func (p *parking) rewind(mark int) {
+	for i := len(p.undo) - 1; i >= mark; i-- {
+		p.undo[i]()
+	}
+	p.undo = p.undo[:mark]
+}
+
+func (p *parking) noteUndo(f func()) { p.undo = append(p.undo, f) }
+
+// changing remembers a key's state before it changes.
+func (p *parking) changing(s *parkedState) {
+	was := *s
+	p.noteUndo(func() { *s = was })
 }
 
 // parkedNow looks at the list as the open transaction has it.
@@ -116,6 +152,13 @@ func (t *Target) parkedOf(source table.Name) int {
 // count keeps the numbers that the limits go by.
 func (t *Target) count(source table.Name, by int) {
 	p := &t.tx.parking
+	was, had := p.counts[source]
+	p.noteUndo(func() {
+		p.total -= by
+		if p.counts[source] = was; !had {
+			delete(p.counts, source)
+		}
+	})
 	p.counts[source] = t.parkedOf(source) + by
 	p.total += by
 }
@@ -140,11 +183,15 @@ func (t *Target) stateOf(source table.Name, key change.Row) *parkedState {
 	if s == nil {
 		s = &parkedState{source: source, key: key}
 		if p.emptied[source] == nil {
-			s.first, s.stored = t.parked.keys[k], t.has(k)
-			s.parked = s.stored
+			s.was, s.stored = t.parked.keys[k], t.has(k)
+			s.first, s.parked = s.was, s.stored
 		}
 		p.keys[k] = s
 		p.order = append(p.order, s)
+		p.noteUndo(func() {
+			delete(p.keys, k)
+			p.order = p.order[:len(p.order)-1]
+		})
 	}
 	return s
 }
@@ -157,12 +204,16 @@ func (t *Target) has(k string) bool {
 // park adds a change to a key's entry, which it begins where there is none.
 func (t *Target) park(m *change.Mapped, key change.Row, f change.Fault, cause change.Position) error {
 	s := t.stateOf(m.Source, key)
+	t.tx.parking.changing(s)
 	if !s.parked {
 		s.parked, s.begun, s.first, s.firstOp, s.fault, s.cause, s.changes = true, true, m.Pos, m.SourceOp, f, cause, 0
 		t.count(m.Source, 1)
 	}
 	s.at, s.op = m.Pos, m.SourceOp
 	s.changes++
+	if arrives(m, key) {
+		s.arrived = m.Pos
+	}
 	if n := t.parkedOf(m.Source); n > t.cfg.Park.PerTable {
 		return parkedTooMany(fmt.Sprintf("%d rows of %s are parked", n, m.Source), m.Pos, &f, "park.per_table", t.cfg.Park.PerTable)
 	}
@@ -183,8 +234,29 @@ func (t *Target) settle(m *change.Mapped, key change.Row) {
 		return
 	}
 	s := t.stateOf(m.Source, key)
+	t.tx.parking.changing(s)
 	s.parked, s.ended = false, m
 	t.count(m.Source, -1)
+}
+
+// arrives says that the change brings a row to the key, where none or another one was.
+func arrives(m *change.Mapped, key change.Row) bool {
+	if m.OldKey == nil {
+		return m.SourceOp == change.Insert || m.SourceOp == change.Read
+	}
+	return keyString(m.Source, m.SourceKey) == keyString(m.Source, key)
+}
+
+// leaves ends the entry of the key that a row has moved away from. Where keys trade places in one transaction, another row may have come to
+// that key before this one left it: then the entry is that row's, and stays.
+func (t *Target) leaves(m *change.Mapped) {
+	if m.OldKey == nil || !t.parkedNow(m.Source, m.OldKey) {
+		return
+	}
+	if at := t.stateOf(m.Source, m.OldKey).arrived; !at.Zero() && at.Epoch == m.Pos.Epoch && at.LSN == m.Pos.LSN {
+		return
+	}
+	t.settle(m, m.OldKey)
 }
 
 // empty ends every entry of a truncated table.
@@ -196,12 +268,19 @@ func (t *Target) empty(m *change.Mapped) {
 	p := t.openParking()
 	for _, s := range p.order {
 		if s.source == m.Source {
+			p.changing(s)
 			if s.parked {
 				s.parked, s.ended = false, m
 			}
 			s.stored = false
 		}
 	}
+	was := p.emptied[m.Source]
+	p.noteUndo(func() {
+		if p.emptied[m.Source] = was; was == nil {
+			delete(p.emptied, m.Source)
+		}
+	})
 	p.emptied[m.Source] = m
 	t.count(m.Source, -n)
 }
@@ -219,11 +298,18 @@ func (t *Target) commitParking() {
 		}
 	}
 	for k, s := range p.keys {
-		if s.parked {
-			t.parked.keys[k] = s.first
-		} else {
+		if !s.parked {
 			delete(t.parked.keys, k)
+			continue
 		}
+		t.parked.keys[k] = s.first
+		if s.begun && !s.cause.Zero() {
+			t.parked.waiting[s.cause] = append(t.parked.waiting[s.cause], waitingKey{s.source, s.key})
+			t.parked.waits++
+		}
+	}
+	if t.parked.waits > 2*len(t.parked.keys) {
+		t.parked.forget()
 	}
 	for name, n := range p.counts {
 		t.parked.tables[name] = n

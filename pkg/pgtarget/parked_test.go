@@ -63,6 +63,7 @@ func TestParkedKeysAreLeftAloneAndTheOthersGoOn(t *testing.T) {
 	r.reopen() // what is parked is known to the next life
 	r.do(0, change.Update, "", "7,partial,?")
 	r.move("3", "1,moved,?") // a part of a row moves onto a parked key: both are parked
+	r.commit()
 	r.move("1", "9,moved,c") // a whole row moves away from one: it is where it belongs
 	r.do(0, change.Update, "", "4,x,y")
 	r.must()

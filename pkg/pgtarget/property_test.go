@@ -1,6 +1,7 @@
 package pgtarget
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -386,13 +387,17 @@ func serially(r *rig, h *history, cuts []int) error {
 		return err
 	}
 	t.tx.open = true
-	halves := &halving{t: t, ctx: r.t.Context(), all: p.changes}
+	halves := &halving{t: t, ctx: r.t.Context(), plan: p, all: p.all, refused: map[int]refusal{}}
 	from := 0
 	for _, to := range cuts {
-		if err := halves.serial(from, to, true); err != nil {
+		if err := halves.serial(from, to); err != nil {
 			return err
+		}
+		if broken, err := halves.check(); err != nil || broken != nil {
+			return cmp.Or(err, broken)
 		}
 		from = to
 	}
+	p.changes = halves.kept
 	return t.finish(r.t.Context(), p, halves.missing)
 }

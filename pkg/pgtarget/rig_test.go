@@ -101,13 +101,14 @@ func targets(t testing.TB, conn *pgx.Conn, tables ...string) []*change.Target {
 	}
 	var out []*change.Target
 	for _, s := range shapes {
-		ct := &change.Target{Table: s, SoleFeeder: true}
+		ct := &change.Target{Table: s, SoleFeeder: true, Source: table.Name{Schema: "legacy", Table: s.Name.Table}}
 		for i, c := range s.Columns {
 			if !c.Generated {
 				ct.Columns = append(ct.Columns, i)
 			}
 		}
-		for _, k := range s.Key {
+		for i, k := range s.Key {
+			ct.SourceKey = append(ct.SourceKey, i)
 			for place, ordinal := range ct.Columns {
 				if ordinal == k {
 					ct.Key = append(ct.Key, place)

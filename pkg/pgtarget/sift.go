@@ -12,30 +12,47 @@ import (
 // Invariant: a change that is applied touches no key that is parked behind it, and needs no row that is parked before it.
 func (t *Target) sift(p *Plan) error {
 	p.changes, p.segments, p.counters, p.copies = p.all, p.folded, p.base, p.foldedCopies
-	if !p.faults && t.parked.len() == 0 && !t.tx.parking.begun {
-		return nil
+	kept, differs, err := t.siftPart(p, 0, len(p.all), nil)
+	if err != nil || !differs {
+		return err
 	}
-	s := sifting{t: t, plan: p}
-	for i, m := range p.all {
-		if err := s.change(i, m); err != nil {
-			return err
-		}
-	}
-	if !s.differs {
-		return nil
-	}
-	p.changes = s.kept
+	p.changes = kept
 	t.halver.buf = nil
-	var err error
 	p.segments, err = t.halver.run(p.changes)
 	p.copies = false
 	return err
 }
 
-// sifting is one run over a plan's changes. The list of those that are kept is made once it differs.
+// siftPart does so for the changes [from, to), which come behind what was sifted before. refused says which changes the target refuses, by their
+// places in the plan. differs says that the kept ones are not simply all of them.
+func (t *Target) siftPart(p *Plan, from, to int, refused map[int]refusal) (kept []*change.Mapped, differs bool, err error) {
+	if !p.faults && len(refused) == 0 && t.parked.len() == 0 && !t.tx.parking.begun {
+		return p.all[from:to], false, nil
+	}
+	t.openParking()
+	s := sifting{t: t, plan: p, all: p.all[from:to]}
+	for i, m := range s.all {
+		if err := s.change(i, m, refused[from+i]); err != nil {
+			return nil, false, err
+		}
+	}
+	if !s.differs {
+		return s.all, false, nil
+	}
+	return s.kept, true, nil
+}
+
+// refusal is why the target does not take a change.
+type refusal struct {
+	fault change.Fault
+	cause change.Position // since when the row is parked that it misses; zero: it does not wait for another one
+}
+
+// sifting is one run over some of a plan's changes. The list of those that are kept is made once it differs.
 type sifting struct {
 	t       *Target
 	plan    *Plan
+	all     []*change.Mapped
 	kept    []*change.Mapped
 	differs bool
 }
@@ -43,7 +60,7 @@ type sifting struct {
 // differ begins a list of its own, with what was kept so far.
 func (s *sifting) differ(i int) {
 	if !s.differs {
-		s.differs, s.kept = true, slices.Clone(s.plan.all[:i])
+		s.differs, s.kept = true, slices.Clone(s.all[:i])
 	}
 }
 
@@ -53,7 +70,7 @@ func (s *sifting) keep(m *change.Mapped) {
 	}
 }
 
-func (s *sifting) change(i int, m *change.Mapped) error {
+func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 	t := s.t
 	switch {
 	case m.SourceOp == change.Truncate:
@@ -63,10 +80,17 @@ func (s *sifting) change(i int, m *change.Mapped) error {
 	case m.Fault != nil:
 		s.count(m)
 		s.keep(m) // it holds no operations
-		return s.park(m, *m.Fault)
+		return s.park(m, *m.Fault, change.Position{})
+	case refused.fault.Code != "":
+		if supersedes(m) { // what was parked before is of no matter any more: this is why it is parked now
+			t.settle(m, m.SourceKey)
+			t.leaves(m)
+		}
+		s.differ(i)
+		s.count(m)
+		return s.park(m, refused.fault, refused.cause)
 	}
-	_, here := t.parkedAt(m.Source, m.SourceKey)
-	_, there := t.parkedAt(m.Source, m.OldKey)
+	here, there := t.parkedNow(m.Source, m.SourceKey), t.parkedNow(m.Source, m.OldKey)
 	switch {
 	case !here && !there:
 		s.keep(m)
@@ -74,11 +98,11 @@ func (s *sifting) change(i int, m *change.Mapped) error {
 		s.differ(i)
 		s.count(m)
 		return s.park(m, change.Fault{
-			Stage: "applier", Code: change.FaultJoined, Text: "it does not hold the whole row, and earlier changes of the row are parked",
-		})
+			Stage: Stage, Code: change.FaultJoined, Text: "it does not hold the whole row, and earlier changes of the row are parked",
+		}, s.joined(m))
 	default:
 		t.settle(m, m.SourceKey)
-		t.settle(m, m.OldKey)
+		t.leaves(m)
 		if here && (m.OldKey != nil || m.SourceOp == change.Insert) {
 			// What the target has under this key is of a row that is there no more: it makes room.
 			s.differ(i)
@@ -89,15 +113,17 @@ func (s *sifting) change(i int, m *change.Mapped) error {
 	return nil
 }
 
-// park parks both keys of a change: what became of the old one is not known either. The second one names the first as its cause.
-func (s *sifting) park(m *change.Mapped, f change.Fault) error {
-	cause := change.Position{}
-	if at, ok := s.t.parkedAt(m.Source, m.SourceKey); ok && f.Code == change.FaultJoined {
-		cause = at
+// joined is since when the key is parked that a joining change waits for.
+func (s *sifting) joined(m *change.Mapped) change.Position {
+	if at, ok := s.t.parkedAt(m.Source, m.OldKey); ok {
+		return at
 	}
-	if at, ok := s.t.parkedAt(m.Source, m.OldKey); ok && f.Code == change.FaultJoined {
-		cause = at
-	}
+	at, _ := s.t.parkedAt(m.Source, m.SourceKey)
+	return at
+}
+
+// park parks both keys of a change: what became of the old one is not known either.
+func (s *sifting) park(m *change.Mapped, f change.Fault, cause change.Position) error {
 	if m.OldKey != nil {
 		if err := s.t.park(m, m.OldKey, f, cause); err != nil {
 			return err
@@ -108,8 +134,11 @@ func (s *sifting) park(m *change.Mapped, f change.Fault) error {
 
 // count moves a change from what is applied to what is parked.
 func (s *sifting) count(m *change.Mapped) {
-	s.plan.counters.Parked++
-	s.plan.counters.RowOps -= int64(len(m.Ops))
+	c := &s.plan.counters
+	was := *c
+	s.t.tx.parking.noteUndo(func() { *c = was })
+	c.Parked++
+	c.RowOps -= int64(len(m.Ops))
 }
 
 // supersedes says that nothing before the change matters for its row any more: it carries the whole target row, or deletes it.
