@@ -13,5 +13,6 @@ type Fault struct {
 const (
 	FaultTooLarge = "too_large" // the record is larger than its topic takes
 	FaultMapping  = "mapping"   // the mapping has no result for this row
+	FaultCut      = "would_cut" // the target's type would keep only a part of a value, and say nothing
 	FaultJoined   = "joined"    // a change of a parked key that does not hold the whole row
 )

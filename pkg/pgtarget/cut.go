@@ -109,24 +109,53 @@ func everyElement(f fits) fits {
 	}
 }
 
-// checkWhole refuses an operation that the target would carry out with a part of a value.
-func (t *target) checkWhole(m *change.Mapped, op *change.RowOp) error {
-	for place, f := range t.uncut {
-		if place < len(op.Row) && op.Row[place].Kind() == change.KindText && !f(op.Row[place].Bytes()) {
-			return t.wouldCut(m, place)
-		}
-		for i, k := range t.Key {
-			if k == place && i < len(op.Key) && op.Key[i].Kind() == change.KindText && !f(op.Key[i].Bytes()) {
-				return t.wouldCut(m, place)
+// setAside gives the changes of a plan that the target would carry out with a part of a value a fault, so that they are parked like those of
+// earlier stages. Rows that cannot be parked stop the pipeline.
+func (t *Target) setAside(p *Plan) error {
+	if !t.cuts {
+		return nil
+	}
+	for i, m := range p.all {
+		for j := range m.Ops {
+			place := t.targets[m.Ops[j].Target].wouldCut(&m.Ops[j])
+			if place < 0 {
+				continue
 			}
+			if !t.parkable(m) {
+				return t.targets[m.Ops[j].Target].cutError(m, place)
+			}
+			out := *m
+			out.Ops, out.Want = nil, nil
+			out.Fault = &change.Fault{Stage: Stage, Code: change.FaultCut, Text: t.targets[m.Ops[j].Target].cutText(place)}
+			p.all[i] = &out
+			break
 		}
 	}
 	return nil
 }
 
-func (t *target) wouldCut(m *change.Mapped, place int) error {
+// wouldCut is the place of a value that the target would cut, -1: there is none.
+func (t *target) wouldCut(op *change.RowOp) int {
+	for place, f := range t.uncut {
+		if place < len(op.Row) && op.Row[place].Kind() == change.KindText && !f(op.Row[place].Bytes()) {
+			return place
+		}
+		for i, k := range t.Key {
+			if k == place && i < len(op.Key) && op.Key[i].Kind() == change.KindText && !f(op.Key[i].Bytes()) {
+				return place
+			}
+		}
+	}
+	return -1
+}
+
+func (t *target) cutText(place int) string {
 	c := t.column(place)
-	what := errors.New("column " + table.Quote(c.Name) + ": a value that its type " + c.Base + " cannot hold on this server, and would cut in silence")
-	return fault.Fatal(&ApplyError{Target: t.Table.Name, Source: m.Source, Pos: m.Pos, Err: what},
-		fmt.Sprintf(`nothing at or behind this position was applied: mend the row or the mapping, or make the column %s text, then start again ("char" above 127 needs PostgreSQL 15 or later on both sides)`, table.Quote(c.Name)))
+	return "column " + table.Quote(c.Name) + ": a value that its type " + c.Base + " cannot hold on this server, and would cut in silence"
+}
+
+func (t *target) cutError(m *change.Mapped, place int) error {
+	return fault.Fatal(&ApplyError{Target: t.Table.Name, Source: m.Source, Pos: m.Pos, Err: errors.New(t.cutText(place))},
+		fmt.Sprintf(`nothing at or behind this position was applied: mend the row or the mapping, or make the column %s text, then start again ("char" above 127 needs PostgreSQL 15 or later on both sides)`,
+			table.Quote(t.column(place).Name)))
 }

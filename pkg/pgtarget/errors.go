@@ -105,7 +105,11 @@ func (t *Target) refuse(m *change.Mapped, err error) (refusal, error) {
 	if !t.parkable(m) {
 		return refusal{}, t.refused(m, safe)
 	}
-	return refusal{fault: change.Fault{Stage: Stage, Code: postgres.SQLState(err), Text: safe.Error()}}, nil
+	why := safe.Error()
+	if postgres.Untranslatable(safe) {
+		why = "the target's encoding lacks a character of the row " + why
+	}
+	return refusal{fault: change.Fault{Stage: Stage, Code: postgres.SQLState(err), Text: why}}, nil
 }
 
 // parkable says that the change's row can be set aside by its key.

@@ -70,6 +70,9 @@ func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error)
 			p.all = append(p.all, &batches[i].Changes[j])
 		}
 	}
+	if err := t.setAside(p); err != nil {
+		return nil, err
+	}
 	for _, m := range p.all {
 		p.base.Changes++
 		p.base.RowOps += int64(len(m.Ops))

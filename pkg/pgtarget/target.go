@@ -50,6 +50,7 @@ type Target struct {
 	prepared map[string]bool // statements that this connection knows
 	targets  []*target
 	tables   []table.Name // that the targets write, each once
+	cuts     bool         // some target has a type that cuts values in silence
 	shapes   *shapes
 	folder   *folder // of Prepare
 	halver   *folder // of Apply
@@ -141,6 +142,7 @@ func (t *Target) resolve(ctx context.Context) error {
 			t.tables = append(t.tables, ct.Table.Name)
 		}
 		tt.no, tt.home, tt.uncut = no, home, uncut(ct, t.conn.PgConn())
+		t.cuts = t.cuts || len(tt.uncut) > 0
 		t.targets = append(t.targets, tt)
 	}
 	t.copying.reset(len(t.tables), !t.progress.Loaded)

@@ -19,7 +19,8 @@ type Pair struct {
 // shown is how many differing lines a failure shows.
 const shown = 5
 
-// Compare holds the results of both queries against each other, line by line as COPY writes them, and returns how many rows there are.
+// Compare holds the results of both queries against each other, line by line as COPY writes them, and returns how many rows there are. Nothing
+// may have been parked on the way because the target refused it.
 func (s *Stack) Compare(tb testing.TB, pairs []Pair) (rows int) {
 	tb.Helper()
 	legacy, target := Connect(tb, s.Legacy), Connect(tb, s.Target)
@@ -36,6 +37,11 @@ func (s *Stack) Compare(tb testing.TB, pairs []Pair) (rows int) {
 			tb.Errorf("%s: source %d rows, target %d rows\n%s", p.Name, len(want), len(got), d)
 		}
 		rows += len(want)
+	}
+	var refused string
+	err := target.QueryRow(tb.Context(), `SELECT coalesce(string_agg(DISTINCT source_table || ' ' || reason, '; '), '') FROM segue.parked_log WHERE stage = 'applier'`).Scan(&refused)
+	if err != nil || refused != "" {
+		tb.Errorf("the target refused rows that are as on the source: %s, %v", refused, err)
 	}
 	return rows
 }

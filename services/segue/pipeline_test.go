@@ -252,6 +252,10 @@ func (s *story) compare() {
 	if err := s.target.QueryRow(ctx, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND connamespace = 'public'::regnamespace").Scan(&keys); err != nil || keys != 2 {
 		s.fail("%d validated foreign keys on the target, want 2: %v", keys, err)
 	}
+	var refused string
+	if err := s.target.QueryRow(ctx, `SELECT coalesce(string_agg(DISTINCT source_table || ' ' || reason, '; '), '') FROM segue.parked_log WHERE stage = 'applier'`).Scan(&refused); err != nil || refused != "" {
+		s.fail("the target refused rows that are as on the source: %s, %v", refused, err)
+	}
 }
 
 // finish gives the foreign keys back as they were, and leaves nothing on the target but the bookkeeping.
