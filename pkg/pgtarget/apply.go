@@ -30,7 +30,7 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 	if err := t.sift(p); err != nil {
 		return err
 	}
-	r := &runner{t: t, ctx: ctx, changes: p.changes, opens: !t.tx.open, saves: true}
+	r := &runner{t: t, ctx: ctx, changes: p.changes, opens: !t.tx.open, saves: true, steps: t.inSteps(p)}
 	t.tx.open = true
 	if t.direct(p) {
 		r.finish = t.finishing(p)
@@ -42,6 +42,15 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 	}
 	if err == nil && p.last.Boundary {
 		err = t.exec(ctx, immediateSQL)
+	}
+	if err != nil && r.steps {
+		isolated, err := t.isolate(ctx, p, r, err)
+		if err != nil {
+			return err
+		}
+		if isolated {
+			return t.finish(ctx, p, r.missing)
+		}
 	}
 	if err != nil {
 		missing, herr := t.fallBack(ctx, p, err)

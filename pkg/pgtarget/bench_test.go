@@ -96,6 +96,49 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkRefused is the throughput of plans of 20 000 changes in source transactions of ten, when one row in 50 000 is refused, or two rows hand a unique
+// value over in the order that set-wise statements do not follow, beside that of the same without.
+func BenchmarkRefused(b *testing.B) {
+	for _, kind := range []string{"none", "value", "handover"} {
+		b.Run(kind, func(b *testing.B) {
+			r := newRig(b, benchDDL+"CREATE UNIQUE INDEX ON customer (email); ALTER TABLE customer ADD CHECK (balance >= 0)", "customer")
+			r.target.copying.reset(1, false)
+			const plan, every, rows = 20_000, 50_000, 40_000
+			if err := r.apply(r.load(change.Insert, 0, rows, 1)); err != nil {
+				b.Fatal(err)
+			}
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				for range plan {
+					n++
+					id := n % rows
+					v := benchRow(id, 2+n/rows)
+					switch {
+					case kind == "value" && n%every == 0:
+						v[4] = change.String("-1")
+					case kind == "handover" && (n%every == 8 || n%every == 9): // the one takes what the other had
+						v[1] = change.String(fmt.Sprintf("customer%d@example.com", id^1))
+					}
+					r.add(change.Mapped{SourceOp: change.Update, Source: r.source(0), SourceKey: v[:1], Ops: []change.RowOp{{Op: change.Update, Row: v}}})
+					if n%10 == 5 {
+						r.commit()
+					}
+				}
+				r.commit()
+				batch := r.batch(true)
+				b.StartTimer()
+				if err := r.apply(batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*plan)/b.Elapsed().Seconds(), "rows/s")
+			b.ReportMetric(float64(r.target.Stats().Halvings)/float64(b.N), "halvings/op")
+			b.ReportMetric(float64(r.target.Progress().Parked), "parked")
+		})
+	}
+}
+
 // BenchmarkPrepare is the CPU that segue itself spends on a row before it is sent.
 func BenchmarkPrepare(b *testing.B) {
 	r := newRig(b, benchDDL, "customer")

@@ -47,6 +47,15 @@ type entry struct {
 	kind    entryKind
 	delete  bool // the row that is there goes first
 	onlyNew bool // every operation was a Read, so that a COPY may do
+	several bool // more than one operation went in
+}
+
+// origin is the change that the entry is made of, -1 where it is more than one.
+func (e *entry) origin() int32 {
+	if e.several || e.group != 0 {
+		return -1
+	}
+	return e.source
 }
 
 type entryKind uint8
@@ -199,7 +208,7 @@ func (f *folder) fold(t *target, source int32, op *change.RowOp) {
 
 // merge adds an operation to an entry of the same key and target.
 func (f *folder) merge(e *entry, op *change.RowOp) {
-	e.onlyNew = e.onlyNew && op.Op == change.Read
+	e.several, e.onlyNew = true, e.onlyNew && op.Op == change.Read
 	switch {
 	case op.Op == change.Delete:
 		e.delete, e.kind, e.row, e.key = true, kindNone, nil, op.Key

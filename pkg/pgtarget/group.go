@@ -22,6 +22,7 @@ type group struct {
 	rows    []change.Row
 	keys    []change.Row // the keys to look for, where they are not in the row
 	sources []int32
+	origins []int32 // per row the only change that it is made of, -1 where there are several
 	onlyNew bool
 	copy    *bool // decided once per group
 }
@@ -74,7 +75,7 @@ func (f *folder) close() {
 			e := &tf.entries[i]
 			if e.delete && (e.kind != kindUpsert || !f.targets[e.target].covers || !e.row.Whole()) {
 				g := deletes.of(e.target, actDelete, nil)
-				g.keys = append(g.keys, f.entryKey(e))
+				g.keys, g.origins = append(g.keys, f.entryKey(e)), append(g.origins, e.origin())
 			}
 			if f.replace && e.kind != kindNone {
 				g := replaced.of(e.target, actMove, e.row)
@@ -86,11 +87,11 @@ func (f *folder) close() {
 			switch e.kind {
 			case kindUpsert:
 				g := upserts.of(e.target, actUpsert, e.row)
-				g.rows = append(g.rows, e.row)
+				g.rows, g.origins = append(g.rows, e.row), append(g.origins, e.origin())
 				g.onlyNew = g.onlyNew && e.onlyNew
 			case kindUpdate:
 				g := updates.of(e.target, actUpdate, e.row)
-				g.rows, g.sources = append(g.rows, e.row), append(g.sources, e.source)
+				g.rows, g.sources, g.origins = append(g.rows, e.row), append(g.sources, e.source), append(g.origins, e.origin())
 			case kindNone:
 			}
 		}
@@ -179,6 +180,9 @@ func (g *group) head(n int) *group {
 	if g.sources != nil {
 		out.sources, g.sources = g.sources[:n], g.sources[n:]
 	}
+	if g.origins != nil {
+		out.origins, g.origins = g.origins[:n], g.origins[n:]
+	}
 	return &out
 }
 
@@ -207,7 +211,7 @@ func (f *folder) statement(g *group) statement {
 	if f.copied(g) {
 		return statement{shape: f.shapes.get(t.no, t, actCopy, cols), copy: f.copyText(g, cols), rows: len(g.rows)}
 	}
-	s := statement{shape: f.shapes.get(t.no, t, g.act, cols), rows: max(len(g.rows), len(g.keys))}
+	s := statement{shape: f.shapes.get(t.no, t, g.act, cols), rows: max(len(g.rows), len(g.keys)), group: g}
 	s.params = make([][]byte, 0, len(t.Key)+len(cols)+1)
 	switch g.act {
 	case actDelete, actRekey, actMove, actTakeOne, actTurnOne:

@@ -22,6 +22,7 @@ func (t *Target) fallBack(ctx context.Context, p *Plan, cause error) ([]int32, e
 		return nil, err
 	}
 	t.stats.Halvings++
+	t.wary = waryPlans
 	t.tx.parking.rewind(0)
 	p.counters = p.base
 	h := &halving{t: t, ctx: ctx, plan: p, all: p.all, refused: map[int]refusal{}}

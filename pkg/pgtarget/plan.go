@@ -46,6 +46,7 @@ type statement struct {
 	rows    int
 	sources []int32 // per row the change to ask for, where the statement has to find its rows
 	copy    []byte
+	group   *group // what it was made of
 }
 
 // mayMiss says that rows of the statement may not be found, and that it tells which were.

@@ -81,6 +81,42 @@ func TestLaterChangesOfARefusedRow(t *testing.T) {
 	r.want("SELECT id || u || n FROM p ORDER BY id", "1a4 2b3")
 }
 
+// A plan with a refused row is not applied a second time: what stands before the row's statement stays, and the statement is halved.
+func TestRefusedRowsAreIsolated(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY, u text UNIQUE, name varchar(5) NOT NULL, n int CHECK (n > 0)); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)`, "p", "c")
+	const rows = 5000
+	fill := func(version int, but map[int]string) {
+		for i := range rows {
+			values := fmt.Sprintf("%d,u%d,n%d,1", i, i, version)
+			if b, ok := but[i]; ok {
+				values = b
+			}
+			r.do(0, change.Insert, "", values)
+			if i%10 == 9 {
+				r.commit()
+			}
+		}
+		r.do(1, change.Insert, "", fmt.Sprintf("%d,%d", version, version))
+		r.must()
+	}
+	fill(1, map[int]string{7: "7,u7,NULL,1"}) // halved at transactions; from now on in steps
+	before := r.target.Stats()
+	fill(2, map[int]string{3333: "3333,u3333,secretsecret,1", 77: "77,u77,n2,0", 100: "100,u200,n2,1", 200: "200,u100,n2,1", 4000: "4000,u4001,n2,1", 4001: "4001,u4002,n2,1", 4002: "4002,u4000,n2,1"})
+	if n := r.target.Stats().Halvings - before.Halvings; n == 0 || n > 120 {
+		t.Errorf("%d parts were tried", n)
+	}
+	r.want(refusedSQL, "p:3333:insert:22001:1 p:77:insert:23514:1")
+	r.want("SELECT count(*), count(*) FILTER (WHERE name = 'n2') FROM p", "5000,4998")
+	r.want("SELECT u FROM p WHERE id IN (7, 100, 200, 4000, 4001, 4002) ORDER BY id", "u7 u200 u100 u4001 u4002 u4000")
+	r.want("SELECT string_agg(id::text, ' ' ORDER BY id) FROM c", "1 2")
+	r.want("SELECT changes, row_ops, parked FROM segue.progress", "10002,9999,3")
+	// Two rows that want one value: which came first, the source's order says.
+	fill(3, map[int]string{50: "50,u50,n3,1", 4500: "4500,u50,n3,1", 3333: "3333,u3333,n3,1", 100: "100,u200,n3,1", 200: "200,u100,n3,1",
+		4000: "4000,u4001,n3,1", 4001: "4001,u4002,n3,1", 4002: "4002,u4000,n3,1"})
+	r.want(refusedSQL, "p:4500:insert:23505:1")
+	r.want("SELECT count(*), sum(version) FROM (SELECT substr(name, 2)::int AS version FROM p) x", "5000,14999")
+}
+
 // Rows that refer to a parked one wait for it, and are read again by themselves when it is there.
 func TestDependantsWaitForTheirParent(t *testing.T) {
 	r := newRig(t, refusedDDL, "p", "c")
@@ -308,6 +344,12 @@ func (m *poisonModel) step() {
 
 // However the changes are batched: each row is as on the source, or it is parked and the serial meaning parks it too.
 func TestRefusedHistories(t *testing.T) {
+	for _, steps := range []int{0, 1} {
+		t.Run(fmt.Sprintf("steps %d", steps), func(t *testing.T) { refusedHistories(t, steps) })
+	}
+}
+
+func refusedHistories(t *testing.T, wary int) {
 	seeds := 30
 	if s := os.Getenv("SEGUE_SEEDS"); s != "" {
 		seeds, _ = strconv.Atoi(s)
@@ -334,6 +376,7 @@ func TestRefusedHistories(t *testing.T) {
 				r.commit()
 			}
 			total += len(r.open)
+			r.target.wary, r.target.stepRows = wary, 0
 			if err := r.apply(r.batch(!slice)); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}

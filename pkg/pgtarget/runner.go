@@ -19,11 +19,13 @@ type runner struct {
 	t       *Target
 	ctx     context.Context //nolint:containedctx // lives for one call
 	changes []*change.Mapped
-	opens   bool     // the transaction begins with it
-	saves   bool     // a savepoint is set before the first statement
-	finish  [][]byte // the progress row's parameters, where the transaction is committed behind the last segment
-	missing []int32  // changes whose row was not found
-	failed  *shape   // of the statement that failed; nil: another one
+	opens   bool       // the transaction begins with it
+	saves   bool       // a savepoint is set before the first statement
+	steps   bool       // and another one before each: what stands before a statement that fails need not be done again
+	finish  [][]byte   // the progress row's parameters, where the transaction is committed behind the last segment
+	missing []int32    // changes whose row was not found
+	failed  *shape     // of the statement that failed; nil: another one
+	stopped *statement // the one that failed, where it was sent with others
 
 	pipe *pgconn.Pipeline
 	sent []*statement // nil elements: statements without a shape
@@ -123,6 +125,10 @@ func (r *runner) pipeline() *pgconn.Pipeline {
 }
 
 func (r *runner) send(st *statement) {
+	if r.steps {
+		r.fixed(stepName)
+		defer r.fixed(stepDoneName)
+	}
 	p := r.pipeline()
 	p.SendQueryPrepared(st.shape.name, st.params, binaryFormats, binaryFormats)
 	r.sent = append(r.sent, st)
@@ -146,7 +152,7 @@ func (r *runner) sync() error {
 	for i := 0; err == nil && i < len(sent); i++ {
 		err = r.result(p, sent[i])
 		if err != nil && sent[i] != nil {
-			r.failed = sent[i].shape
+			r.failed, r.stopped = sent[i].shape, sent[i]
 		}
 		// The statement before COMMIT is the progress row's: it divides by zero if the row is not as this process left it.
 		if r.finish != nil && i == len(sent)-2 && postgres.SQLState(err) == codeDivision {

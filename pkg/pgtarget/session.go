@@ -18,6 +18,8 @@ const (
 	settingsName  = "segue_settings"
 	deferredName  = "segue_deferred"
 	savepointName = "segue_savepoint"
+	stepName      = "segue_step"
+	stepDoneName  = "segue_step_done"
 	immediateName = "segue_immediate"
 	progressName  = "segue_progress"
 	commitName    = "segue_commit"
@@ -78,6 +80,8 @@ func (t *Target) startSession(ctx context.Context) error {
 			") AS s (name, value, shown) WHERE pg_catalog.current_setting(s.name) <> s.shown"},
 		{deferredName, deferredSQL},
 		{savepointName, savepointSQL},
+		{stepName, stepSQL},
+		{stepDoneName, stepDoneSQL},
 		{immediateName, immediateSQL},
 		{progressName, moveProgressSQL},
 		{commitName, "COMMIT"},

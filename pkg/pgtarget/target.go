@@ -62,6 +62,9 @@ type Target struct {
 	tx       transaction
 	lost     bool // slices of an open transaction went with the connection, and nobody was told yet
 	notes    []string
+	wary     int                // plans that are applied in steps, because some before them held rows that were refused
+	stepRows int                // from how many changes on
+	aloneBy  map[string]bool    // by constraint or table: whether what it says of a row depends on the row alone
 	reloads  map[table.Name]int // by source table without key: how often this process asked for all of it
 	stats    Stats
 }
@@ -85,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 	_, _ = rand.Read(unique) // never fails
 	t := &Target{
 		cfg: cfg, owner: cfg.Owner + " " + hex.EncodeToString(unique),
-		shapes: &shapes{made: map[string]*shape{}}, copying: newCopying(), reloads: map[table.Name]int{},
+		shapes: &shapes{made: map[string]*shape{}}, copying: newCopying(), reloads: map[table.Name]int{}, aloneBy: map[string]bool{}, stepRows: stepRows,
 	}
 	if err := t.connect(ctx); err != nil {
 		return nil, err

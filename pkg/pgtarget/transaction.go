@@ -32,6 +32,9 @@ const (
 	savepointSQL = "SAVEPOINT segue"
 	rollbackSQL  = "ROLLBACK TO SAVEPOINT segue"
 	releaseSQL   = "RELEASE SAVEPOINT segue"
+	stepSQL      = "SAVEPOINT segue_step"
+	stepDoneSQL  = "RELEASE SAVEPOINT segue_step"
+	stepBackSQL  = "ROLLBACK TO SAVEPOINT segue_step"
 	immediateSQL = "SET CONSTRAINTS ALL IMMEDIATE"
 	deferredSQL  = "SET CONSTRAINTS ALL DEFERRED"
 )
