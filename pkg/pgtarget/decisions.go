@@ -29,6 +29,9 @@ func decisionStatements() []string {
 	}
 }
 
+// ActionDiscarded is what the log calls a row that was given up.
+const ActionDiscarded = "discarded"
+
 // lockProgressSQL is the lock of the invariant above.
 const lockProgressSQL = `SELECT FROM segue.progress WHERE migration = $1 FOR UPDATE`
 
@@ -109,7 +112,7 @@ func (d *Decision) give(ctx context.Context, tx pgx.Tx) ([]Parked, error) {
 		       cause, changes, last_position)
 		SELECT migration, $3, $4, source_schema, source_table, key_values, given.position, op, stage, code, $5, NULLIF(size, 0), cause, changes, last_position
 		FROM gone JOIN ROWS FROM (pg_catalog.unnest($2::bigint[]), pg_catalog.unnest($6::text[])) AS given (id, position) USING (id)
-		ORDER BY id`, d.Migration, ids, actionDiscarded, d.Who, d.Reason, positions)
+		ORDER BY id`, d.Migration, ids, ActionDiscarded, d.Who, d.Reason, positions)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,6 @@ func parkedStatements() []string {
 const (
 	actionParked     = "parked"
 	actionSuperseded = "superseded"
-	actionDiscarded  = "discarded"
 )
 
 // Parked is a source row that was set aside.
