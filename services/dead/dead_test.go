@@ -300,3 +300,39 @@ func TestDiscardedTellsWhoWaits(t *testing.T) {
 		t.Errorf("%s", b.String())
 	}
 }
+
+func TestShowMasksAndNamesTheCause(t *testing.T) {
+	list := []pgtarget.Parked{parked("orders", "7", "23514", 16, 0, 5), parked("lines", "1", "23503", 48, 16, 2)}
+	s := MakeShown(progress(), name("lines"), change.Row{change.String("1")}, []pgtarget.Logged{{Time: noon, Action: "parked", Position: "1:0/30#1", Op: "update", Source: name("lines")}}, noon, false)
+	if entry := s.SetParked(list); entry != &list[1] {
+		t.Fatal("the entry is not found")
+	}
+	shape := &table.Table{Name: name("lines"), Columns: []table.Column{{Name: "id", Type: "integer"}, {Name: "note", Type: "text"}, {Name: "more", Type: "text"}}}
+	row := change.Row{change.String("1"), change.String("secret"), change.Absent()}
+	s.Record = Part{Op: "update", Before: s.Cells(shape, nil, row[:1]), Row: s.Cells(shape, nil, row)}
+	s.Target = Part{Row: s.Cells(shape, []int{1, 0}, change.Row{change.Null(), change.String("1")})}
+	write := func() string {
+		var b bytes.Buffer
+		if err := s.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	out := write()
+	for _, want := range []string{"it waits for public.orders 7, which is parked since 1:0/10#1: 23514", "NULL", "(1 byte)", "values are masked"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("without %q:\n%s", want, out)
+		}
+	}
+	if b, _ := json.Marshal(s); strings.Contains(out+string(b), "secret") {
+		t.Error("a value is shown")
+	}
+	s.revealed, s.Cause = true, nil
+	s.Target.Row = s.Cells(shape, nil, row)
+	if out = write(); !strings.Contains(out, `"secret"`) || !strings.Contains(out, "not sent") || !strings.Contains(out, "whose row is parked no more") {
+		t.Error(out)
+	}
+	if s.SetParked(list[:1]) != nil {
+		t.Error("another row's entry")
+	}
+}

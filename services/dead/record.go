@@ -36,6 +36,14 @@ func RecordOf(migration string, p *pgtarget.Parked) Record {
 	}
 }
 
+// RecordOfLine is that of a line of the log.
+func RecordOfLine(migration string, l *pgtarget.Logged) Record {
+	return Record{
+		Migration: migration, ID: l.ID, Action: l.Action, Who: l.Who, Table: l.Source.String(), Key: texts(l.Key), Position: l.Position, LastPosition: l.Last,
+		Op: l.Op, Stage: l.Fault.Stage, Code: l.Fault.Code, Reason: l.Fault.Text, Size: l.Fault.Size, Cause: l.Cause, Changes: l.Changes, Time: l.Time.UTC(),
+	}
+}
+
 // Export writes the rows as JSON, one a line.
 func Export(w io.Writer, migration string, list []pgtarget.Parked) error {
 	e := json.NewEncoder(w)

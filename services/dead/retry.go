@@ -78,7 +78,7 @@ func levels(list []pgtarget.Parked) []int {
 // Retried is what became of rows that were read again.
 type Retried struct {
 	Migration string         `json:"migration"`
-	Waited    bool           `json:"waited"` // until the target had what was read
+	Waited    bool           `json:"waited"`         // until the target had what was read
 	Late      bool           `json:"late,omitempty"` // the time was over before that
 	Reason    string         `json:"reason,omitempty"`
 	Seconds   float64        `json:"seconds"`

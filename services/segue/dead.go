@@ -24,7 +24,7 @@ func (p *process) deadCommand() command {
 and everything else goes on (docs/operations/parked.md). These commands show such rows, and end that: retry
 has them read again from the source once the cause is mended, discard gives them up.`,
 		example:  "  segue dead list\n  segue dead show --table public.orders --key 7\n  segue dead retry --table public.orders\n  segue dead discard --code too_large --reason \"attachments are not moved\"",
-		children: []command{p.deadListCommand(), p.deadRetryCommand(), p.deadDiscardCommand(), p.deadExportCommand()},
+		children: []command{p.deadListCommand(), p.deadShowCommand(), p.deadRetryCommand(), p.deadDiscardCommand(), p.deadExportCommand()},
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"segue/pkg/embedded"
 	"segue/pkg/migration"
@@ -123,6 +125,7 @@ func deadLife(t *testing.T, a embedded.Addresses, stages string) {
 	s.says(exitUsage, "list --since sometime", "--since")
 	s.says(exitUsage, "list --pending --code x", "neither a code nor a cause")
 	s.deadJSON()
+	s.deadShow()
 
 	// Nothing is mended yet: they are parked again, with their reason.
 	s.says(exitUsage, "retry", "which rows?", "--all")
@@ -184,6 +187,43 @@ func (s *story) deadJSON() {
 	}
 }
 
+// deadShow looks at single rows, and at what is left of that without the source.
+func (s *story) deadShow() {
+	s.t.Helper()
+	out := s.says(exitFine, "show --table public.rate --key 3", "parked   ", "mapping, insert at", "division by zero", "history", "parked  1:", "dead-"+s.stages+".raw.public.rate, partition",
+		"insert", "source   public.rate", "(1 byte)", "it has no result", "it has no such row", "--reveal")
+	if strings.Contains(out, `"0"`) {
+		s.fail("a value is shown:\n%s", out)
+	}
+	s.says(exitFine, "show --table public.rate --key 3 --reveal", `"3"`, `"0"`)
+	s.says(exitFine, "show --table public.doc --key 2", "2 changes are set aside", "it travels as a stub", "(30000 bytes)", "public.doc → public.doc: put")
+	s.says(exitFine, "show --table public.doc --key 5", "parked   no", "history  none", "the row is not parked", "(5 bytes)")
+	s.says(exitFine, "show --table public.doc --key 77", "it has no such row now", "it has no such row")
+	s.says(exitUsage, "show --table public.doc", "which row?")
+	s.says(exitUsage, "show --table public.nosuch --key 1", "no such source table")
+	s.says(exitUsage, `show --table public.doc --key [1,2]`, "the key of public.doc has 1")
+	var shown dead.Shown
+	if err := json.Unmarshal([]byte(s.says(exitFine, "show --table public.rate --key 1 -o json")), &shown); err != nil || shown.Parked == nil || len(shown.Record.Row) != 2 || shown.Record.Row[1].Value != nil {
+		s.fail("shown as JSON: %+v, %v", shown, err)
+	}
+
+	file := s.env["SEGUE_CONFIG"]
+	text, err := os.ReadFile(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	away := file + ".away"
+	cut := regexp.MustCompile(`(?m)^source: .*$`).ReplaceAll(text, []byte(`source: {postgres: "postgres://u:hunter2@127.0.0.1:1/a"}`))
+	if err := os.WriteFile(away, cut, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.env["SEGUE_CONFIG"] = away
+	defer func() { s.env["SEGUE_CONFIG"] = file }()
+	s.says(exitFine, "show --table public.rate --key 3", "mapping, insert at", "division by zero", "source   -", "not read, the tables' shapes are not known: source: ", "bytes, which need the table's shape")
+	s.says(exitFine, "list --table public.rate", "mapping")
+	s.says(exitError, "retry --all", "source: ")
+}
+
 // busyDecisions gives rows up while they are parked and superseded all the time: nobody takes that for another process, nothing is lost.
 func (s *story) busyDecisions() {
 	s.t.Helper()
@@ -201,16 +241,24 @@ func (s *story) busyDecisions() {
 			}
 		}
 	})
-	for i := range 200 {
-		pgtest.Exec(s.t, s.source, fmt.Sprintf("INSERT INTO rate VALUES (%d, 0), (%d, 10)", 1000+i, 2000+i), fmt.Sprintf("UPDATE rate SET n = %d WHERE id = %d", i%2, 1000+i/2))
+	n := 0
+	for late := time.Now().Add(time.Minute); time.Now().Before(late); n++ {
+		var given int
+		if err := s.target.QueryRow(s.t.Context(), "SELECT count(*) FROM segue.parked_log WHERE reason = 'busy'").Scan(&given); err != nil {
+			s.t.Fatal(err)
+		}
+		if given >= 5 {
+			break
+		}
+		pgtest.Exec(s.t, s.source, fmt.Sprintf("INSERT INTO rate VALUES (%d, 0), (%d, 10)", 100_000+n, 200_000+n), fmt.Sprintf("UPDATE rate SET n = %d WHERE id = %d", n%2, 100_000+n/2))
 	}
 	close(over)
 	wg.Wait()
 	pgtest.Exec(s.t, s.source, "UPDATE rate SET n = 5 WHERE id >= 1000")
 	s.marker(4)
-	s.want("SELECT count(*) || ' ' || sum(n) FROM rate WHERE id >= 1000", "400 40000")
+	s.want("SELECT count(*) || ' ' || sum(n) FROM rate WHERE id >= 1000", fmt.Sprintf("%d %d", 2*n, 200*n))
 	s.want("SELECT count(*) FROM segue.parked", "0")
-	s.want("SELECT count(*) > 0 FROM segue.parked_log WHERE reason = 'busy'", "true")
+	s.want("SELECT count(*) >= 5 FROM segue.parked_log WHERE reason = 'busy'", "true")
 	if strings.Contains(s.log.String(), "taken over") {
 		s.fail("a decision was taken for another process")
 	}
