@@ -281,6 +281,31 @@ func TestDecisionsBesideABusyApplier(t *testing.T) {
 			}
 		}
 	}()
+	seen := map[int64]bool{} // by somebody who reads the log as it grows, as the delivery to a topic does
+	follow := func(conn *pgx.Conn, after int64) int64 {
+		lines, err := ReadParkedLog(t.Context(), conn, "m", after, 7)
+		if err != nil {
+			t.Error(err)
+		}
+		for i := range lines {
+			after, seen[lines[i].ID] = lines[i].ID, true
+		}
+		return after
+	}
+	over, followed := make(chan struct{}), make(chan int64)
+	third := pgtest.Connect(t, r.url)
+	go func() {
+		at := int64(0)
+		for {
+			select {
+			case <-over:
+				followed <- at
+				return
+			default:
+				at = follow(third, at)
+			}
+		}
+	}()
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for range 150 {
 		for range 6 {
@@ -304,6 +329,14 @@ func TestDecisionsBesideABusyApplier(t *testing.T) {
 	r.must()
 	r.want(`SELECT count(*) FROM (SELECT key_values, sum(CASE action WHEN 'parked' THEN 1 ELSE -1 END) AS n FROM segue.parked_log GROUP BY 1) AS l
 		FULL JOIN segue.parked AS p USING (key_values) WHERE coalesce(n, 0) <> CASE WHEN p.id IS NULL THEN 0 ELSE 1 END`, "0")
+	close(over)
+	at := <-followed
+	for next := follow(third, at); next != at; next = follow(third, at) {
+		at = next
+	}
+	if got := r.rows("SELECT count(*) FROM segue.parked_log"); got != fmt.Sprint(len(seen)) {
+		t.Errorf("who follows the log has seen %d lines of %s: some became visible behind later ones", len(seen), got)
+	}
 	r.want("SELECT count(*) > 20 FROM segue.parked_log WHERE action = 'discarded'", "true")
 	if got, want := fmt.Sprint(r.target.Progress().ParkedRows), r.rows("SELECT count(*) FROM segue.parked"); got != want {
 		t.Errorf("%s rows parked in memory, %s on the target", got, want)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -44,6 +45,8 @@ Rows that are parked because of one that is given up stay parked. To have a row 
 			switch {
 			case reason == "":
 				return usage(errors.New("why? say it with --reason: it is kept for ever with the rows' keys"))
+			case len(reason) > maxReason:
+				return usage(fmt.Errorf("--reason has %d bytes, it may have %d", len(reason), maxReason))
 			case chosen.Empty() && !all:
 				return usage(errors.New("which rows? name them (--table, --code, --key, --cause, --since), or --all for every parked row"))
 			case all && !chosen.Empty():
@@ -60,6 +63,9 @@ Rows that are parked because of one that is given up stay parked. To have a row 
 		},
 	}
 }
+
+// maxReason bounds a reason: it is kept with every row, and has to fit into a record.
+const maxReason = 1000
 
 // discardTries is how often a decision is tried whose transaction was refused for a cause that passes, such as a lock.
 const discardTries = 3

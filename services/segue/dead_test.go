@@ -2,14 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"segue/pkg/embedded"
 	"segue/pkg/migration"
@@ -158,6 +163,7 @@ func deadLife(t *testing.T, a embedded.Addresses, stages string) {
 	s.want("SELECT string_agg(id || ':' || n, ' ' ORDER BY id) FROM rate", "1:100 2:100 3:100")
 	s.want("SELECT changes - row_ops - filtered - parked FROM segue.progress", "0")
 	s.busyDecisions()
+	s.letters()
 	if code := s.process().run(t.Context(), []string{"reconcile", "--wait"}); code != exitFine {
 		s.fail("reconcile ended with exit code %d", code)
 	}
@@ -222,6 +228,52 @@ func (s *story) deadShow() {
 	s.says(exitFine, "show --table public.rate --key 3", "mapping, insert at", "division by zero", "source   -", "not read, the tables' shapes are not known: source: ", "bytes, which need the table's shape")
 	s.says(exitFine, "list --table public.rate", "mapping")
 	s.says(exitError, "retry --all", "source: ")
+}
+
+// letters holds the topic for people's own tools against the log.
+func (s *story) letters() {
+	s.t.Helper()
+	rows, err := s.target.Query(s.t.Context(), "SELECT action || ' ' || key_values[1] || ' ' || position FROM segue.parked_log ORDER BY id")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	want, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.env["SEGUE_KAFKA_BROKERS"]), kgo.ConsumeTopics(migration.Name(s.name).DeadTopic()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	var got []string
+	last := int64(0)
+	for len(got) < len(want) {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err0(); err != nil {
+			s.fail("%d of %d letters: %v", len(got), len(want), err)
+		}
+		for _, r := range fetches.Records() {
+			var record dead.Record
+			if err := json.Unmarshal(r.Value, &record); err != nil {
+				s.t.Fatal(err)
+			}
+			if os.Getenv("SEGUE_SHOW") != "" && len(got) < 3 {
+				s.t.Logf("key %s value %s", r.Key, r.Value)
+				for _, h := range r.Headers {
+					s.t.Logf("header %s: %s", h.Key, h.Value)
+				}
+			}
+			if record.ID > last { // a stop in between may repeat some
+				got, last = append(got, record.Action+" "+*record.Key[0]+" "+record.Position), record.ID
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		s.fail("the topic has %d lines, the log %d, or in another order", len(got), len(want))
+	}
 }
 
 // busyDecisions gives rows up while they are parked and superseded all the time: nobody takes that for another process, nothing is lost.
