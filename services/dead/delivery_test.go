@@ -163,13 +163,13 @@ func TestLettersAreDeliveredOnceInOrderWhereNothingBreaks(t *testing.T) {
 	p.read(p.logged())
 	p.lines(100)
 	ids := p.logged()
-	records, got := p.read(ids)
+	records, _ := p.read(ids)
 	p.noted(ids)
 	stop()
 	stop = p.start() // another life goes on behind
 	p.lines(20)
 	ids = p.logged()
-	if _, got = p.read(ids); !slices.Equal(got, ids) {
+	if _, got := p.read(ids); !slices.Equal(got, ids) {
 		t.Errorf("%d records for %d lines, or out of order", len(got), len(ids))
 	}
 	p.noted(ids)
