@@ -22,6 +22,7 @@ type Topic struct {
 	Partitions  int32
 	Replication int16             // 0 or -1: the brokers' default
 	Settings    map[string]string // beside those that every topic of segue has
+	Foreign     bool              // people's own: made where it is missing, and left as it is
 }
 
 // kept are the settings that keep Kafka from deleting what is not applied: segue trims by itself.
@@ -30,6 +31,9 @@ func kept() map[string]string {
 }
 
 func (t Topic) settings() map[string]string {
+	if t.Foreign {
+		return t.Settings
+	}
 	all := kept()
 	maps.Copy(all, t.Settings)
 	maps.Copy(all, kept()) // these are not the user's to choose
@@ -178,6 +182,9 @@ func (a *Admin) CheckTopics(ctx context.Context, topics []Topic) ([]Finding, err
 		d, ok := have[t.Name]
 		if !ok {
 			out = append(out, Finding{Topic: t.Name, Missing: true, Text: "topic " + t.Name + " is not there yet", Mend: "segue makes it at the start"})
+			continue
+		}
+		if t.Foreign {
 			continue
 		}
 		out = append(out, partitions(t, d)...)

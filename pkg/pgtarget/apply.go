@@ -15,6 +15,13 @@ import (
 // open transaction counts: call Recover, and apply again where the error was transient.
 func (t *Target) Apply(ctx context.Context, p *Plan) error {
 	err := t.apply(ctx, p)
+	for errors.Is(err, ErrTakenOver) {
+		if derr := t.decided(ctx, err); derr != nil {
+			err = derr
+			break
+		}
+		err = t.apply(ctx, p)
+	}
 	if err == nil {
 		return nil
 	}

@@ -63,6 +63,7 @@ const (
 
 // Parked is a source row that was set aside.
 type Parked struct {
+	ID      int64 // grows with each that is parked
 	Source  table.Name
 	Key     change.Row
 	At      change.Position // of the first change
@@ -77,7 +78,7 @@ type Parked struct {
 // ReadParked lists at most limit parked rows of a migration, oldest first; limit -1: all.
 func ReadParked(ctx context.Context, q postgres.Querier, migration string, limit int) ([]Parked, error) {
 	rows, err := q.Query(ctx, `
-		SELECT source_schema, source_table, key_values, epoch, (lsn - '0/0'::pg_catalog.pg_lsn)::text, seq, op, stage, code, reason, size,
+		SELECT id, source_schema, source_table, key_values, epoch, (lsn - '0/0'::pg_catalog.pg_lsn)::text, seq, op, stage, code, reason, size,
 		       coalesce(cause, ''), changes, last_position, parked
 		FROM segue.parked WHERE migration = $1 ORDER BY id LIMIT NULLIF($2, -1)`, migration, limit)
 	if err != nil {
@@ -88,7 +89,7 @@ func ReadParked(ctx context.Context, q postgres.Querier, migration string, limit
 		var key []*string
 		var epoch, seq int64
 		var lsn string
-		err := row.Scan(&p.Source.Schema, &p.Source.Table, &key, &epoch, &lsn, &seq, &p.Op, &p.Fault.Stage, &p.Fault.Code, &p.Fault.Text,
+		err := row.Scan(&p.ID, &p.Source.Schema, &p.Source.Table, &key, &epoch, &lsn, &seq, &p.Op, &p.Fault.Stage, &p.Fault.Code, &p.Fault.Text,
 			&p.Fault.Size, &p.Cause, &p.Changes, &p.Last, &p.Parked)
 		if err != nil {
 			return p, err
@@ -123,6 +124,7 @@ func (t *Target) writeParking(ctx context.Context) error {
 		return nil
 	}
 	var batch pgx.Batch
+	batch.Queue(lockProgressSQL, t.cfg.Migration)
 	for name, m := range p.emptied {
 		batch.Queue(`
 			WITH gone AS (DELETE FROM segue.parked WHERE migration = $1 AND source_schema = $2 AND source_table = $3 RETURNING *)
@@ -133,7 +135,7 @@ func (t *Target) writeParking(ctx context.Context) error {
 	for _, s := range p.order {
 		t.queueParked(&batch, s)
 	}
-	if batch.Len() == 0 {
+	if batch.Len() == 1 {
 		return nil
 	}
 	return t.conn.SendBatch(ctx, &batch).Close()
@@ -148,33 +150,33 @@ VALUES ($1, $2, $3, $4::text[], $5::text::bigint, $6::text::pg_catalog.pg_lsn, $
 UPDATE segue.parked SET changes = changes + $5, last_position = $6, last_op = $7
 WHERE migration = $1 AND source_schema = $2 AND source_table = $3 AND key_values = $4::text[]`
 	logParkedSQL = `
-INSERT INTO segue.parked_log (migration, action, who, source_schema, source_table, key_values, position, op, stage, code, reason, size)
-VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, NULLIF($9, ''), NULLIF($10, ''), NULLIF($11, ''), NULLIF($12::bigint, 0))`
+INSERT INTO segue.parked_log (migration, action, who, source_schema, source_table, key_values, position, op, stage, code, reason, size, cause)
+VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, NULLIF($9, ''), NULLIF($10, ''), NULLIF($11, ''), NULLIF($12::bigint, 0), NULLIF($13, ''))`
 )
 
 // queueParked writes what became of one key.
 func (t *Target) queueParked(batch *pgx.Batch, s *parkedState) {
 	m, key := t.cfg.Migration, textsOf(s.key)
-	log := func(action string, at change.Position, op change.Op, f change.Fault) {
-		batch.Queue(logParkedSQL, m, action, t.cfg.Owner, s.source.Schema, s.source.Table, key, at.String(), op.String(), f.Stage, f.Code, f.Text, f.Size)
+	cause := ""
+	if !s.cause.Zero() {
+		cause = s.cause.String()
+	}
+	log := func(action string, at change.Position, op change.Op, f change.Fault, because string) {
+		batch.Queue(logParkedSQL, m, action, t.cfg.Owner, s.source.Schema, s.source.Table, key, at.String(), op.String(), f.Stage, f.Code, f.Text, f.Size, because)
 	}
 	anew := s.begun && s.parked
 	if s.ended != nil && (!anew || s.stored) {
 		if s.begun && !anew {
-			log(actionParked, s.first, s.firstOp, s.fault)
+			log(actionParked, s.first, s.firstOp, s.fault, cause)
 		}
-		log(actionSuperseded, s.ended.Pos, s.ended.SourceOp, change.Fault{})
+		log(actionSuperseded, s.ended.Pos, s.ended.SourceOp, change.Fault{}, "")
 	}
 	if s.stored && (anew || !s.parked) {
 		batch.Queue(deleteParkedSQL, m, s.source.Schema, s.source.Table, key)
 	}
 	switch {
 	case anew:
-		log(actionParked, s.first, s.firstOp, s.fault)
-		cause := ""
-		if !s.cause.Zero() {
-			cause = s.cause.String()
-		}
+		log(actionParked, s.first, s.firstOp, s.fault, cause)
 		batch.Queue(insertParkedSQL, m, s.source.Schema, s.source.Table, key, epochText(s.first), lsnText(s.first.LSN), seqText(s.first),
 			s.firstOp.String(), s.fault.Stage, s.fault.Code, s.fault.Text, s.fault.Size, cause, s.changes, s.at.String(), s.op.String())
 	case s.parked && s.changes > 0:

@@ -39,6 +39,7 @@ type Progress struct {
 	Counters
 	Pending    int64
 	ParkedRows int64 // now
+	Decisions  int64 // of people over parked rows: see Discard
 }
 
 // Counters add up over the migration's life: Changes = those with row operations + Filtered + Parked.
@@ -56,7 +57,7 @@ func (p *Progress) Cursor() frontier.Cursor {
 
 const progressSQL = `
 SELECT migration, mode, fingerprint, epoch, (lsn - '0/0'::pg_catalog.pg_lsn)::text, seq, frontier_offset, incarnation,
-       owner, backend_pid, backend_start, loaded, committed, applied, changes, row_ops, filtered, p.parked,
+       owner, backend_pid, backend_start, loaded, committed, applied, changes, row_ops, filtered, p.parked, decisions,
        (SELECT pg_catalog.count(*) FROM segue.parked k WHERE k.migration = p.migration),
        (SELECT pg_catalog.count(*) FROM segue.pending n WHERE n.migration = p.migration)
 FROM segue.progress p WHERE migration = $1`
@@ -80,7 +81,8 @@ func scanProgress(row pgx.Row) (*Progress, error) {
 	var lsn string
 	var committed, applied *time.Time
 	err := row.Scan(&p.Migration, &p.Mode, &p.Fingerprint, &epoch, &lsn, &seq, &p.Offset, &p.Incarnation,
-		&p.Owner, &p.BackendPID, &p.BackendStart, &p.Loaded, &committed, &applied, &p.Changes, &p.RowOps, &p.Filtered, &p.Parked, &p.ParkedRows, &p.Pending)
+		&p.Owner, &p.BackendPID, &p.BackendStart, &p.Loaded, &committed, &applied, &p.Changes, &p.RowOps, &p.Filtered, &p.Parked,
+		&p.Decisions, &p.ParkedRows, &p.Pending)
 	if err != nil {
 		return nil, err
 	}

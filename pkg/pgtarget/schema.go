@@ -75,7 +75,7 @@ func schemaStatements() []string {
 			released boolean NOT NULL DEFAULT false,
 			PRIMARY KEY (migration, mark)
 		)`,
-	}, append(parkedStatements(),
+	}, append(append(parkedStatements(), decisionStatements()...),
 		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion))...)
 }
 
@@ -103,7 +103,8 @@ func EnsureSchema(ctx context.Context, conn *pgx.Conn) error {
 // readVersion returns 0 where there is no schema yet, or one from before its last table.
 func readVersion(ctx context.Context, q postgres.Querier) (int, error) {
 	var there bool
-	err := q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('segue.version') IS NOT NULL AND pg_catalog.to_regclass('segue.parked_log') IS NOT NULL`).Scan(&there)
+	err := q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('segue.version') IS NOT NULL AND pg_catalog.to_regclass('segue.parked_log') IS NOT NULL
+		AND pg_catalog.to_regclass('segue.dead_topic') IS NOT NULL`).Scan(&there)
 	if err != nil {
 		return 0, step("look for schema segue", err)
 	}

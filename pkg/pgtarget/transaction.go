@@ -49,7 +49,7 @@ WITH moved AS (
 	       applied = pg_catalog.clock_timestamp(), changes = changes + $7::text::bigint,
 	       row_ops = row_ops + $8::text::bigint, filtered = filtered + $9::text::bigint, parked = parked + $10::text::bigint
 	WHERE migration = $11::text AND owner = $12::text AND epoch = $13::text::bigint AND lsn = $14::text::pg_catalog.pg_lsn
-	  AND seq = $15::text::bigint AND frontier_offset = $16::text::bigint
+	  AND seq = $15::text::bigint AND frontier_offset = $16::text::bigint AND decisions = $17::text::bigint
 	RETURNING 1)
 SELECT 1 / pg_catalog.count(*) FROM moved`
 
@@ -65,7 +65,7 @@ func (t *Target) progressParams(to frontier.Cursor, committed int64, c Counters)
 	}
 	out := append(at(to.At), n(to.Offset), n(to.Incarnation), micros, n(c.Changes), n(c.RowOps), n(c.Filtered), n(c.Parked),
 		[]byte(t.cfg.Migration), []byte(t.owner))
-	return append(append(out, at(t.progress.At)...), n(t.progress.Offset))
+	return append(append(out, at(t.progress.At)...), n(t.progress.Offset), n(t.progress.Decisions))
 }
 
 // exec runs statements without parameters in one round trip.

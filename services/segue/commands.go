@@ -26,7 +26,7 @@ var everywhere = []string{"config", "data-dir", "brokers", "registry", "log-leve
 // table is every command.
 func (p *process) table() []command {
 	return []command{
-		p.runCommand(), p.checkCommand(), p.statusCommand(), p.reconcileCommand(), p.resyncCommand(), p.sourceCommand(), p.targetCommand(),
+		p.runCommand(), p.checkCommand(), p.statusCommand(), p.reconcileCommand(), p.resyncCommand(), p.deadCommand(), p.sourceCommand(), p.targetCommand(),
 		p.demoCommand(),
 		p.healthCommand(), p.versionCommand(),
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"segue/services/applier"
+	"segue/services/dead"
 	"segue/services/reader"
 	"segue/services/reconciler"
 )
@@ -13,6 +14,7 @@ import (
 // meters are the parts that register metrics: they are made once per process, while components may start many times.
 type meters struct {
 	applier *applier.Metrics
+	letters *dead.Metrics
 	standby *prometheus.GaugeVec
 
 	mu       sync.Mutex
@@ -23,7 +25,7 @@ type meters struct {
 }
 
 func newMeters(r prometheus.Registerer) *meters {
-	m := &meters{applier: applier.NewMetrics(r), standby: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	m := &meters{applier: applier.NewMetrics(r), letters: dead.NewMetrics(r), standby: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "segue_standby", Help: "1 while another process of the service works and this one stands by, 0 while this one works.",
 	}, []string{"service"})}
 	r.MustRegister(m.standby)

@@ -129,9 +129,18 @@ func (p *process) resync(cmd *cobra.Command, o *resyncOptions) error {
 
 // readKeys reads the keys that were given, or the file that they are in.
 func (p *process) readKeys(cmd *cobra.Command, t *table.Table, text string) ([]change.Row, error) {
+	text, file, err := p.keysText(cmd, text)
+	if err != nil {
+		return nil, err
+	}
+	return keysOf(t, text, file)
+}
+
+// keysText is the text itself, or what is in the file that it names.
+func (p *process) keysText(cmd *cobra.Command, text string) (string, bool, error) {
 	name, file := strings.CutPrefix(text, "@")
 	if !file {
-		return keysOf(t, text, false)
+		return text, false, nil
 	}
 	var content []byte
 	var err error
@@ -145,9 +154,9 @@ func (p *process) readKeys(cmd *cobra.Command, t *table.Table, text string) ([]c
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return "", true, fmt.Errorf("read %s: %w", name, err)
 	}
-	return keysOf(t, string(content), true)
+	return string(content), true, nil
 }
 
 // chosen are the source tables that names and patterns stand for, in the order of the migration. A target table's name stands for its source.

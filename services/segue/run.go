@@ -42,6 +42,7 @@ func runnables() []runnable {
 		return []component{
 			{"applier", w.seated(serviceApplier, w.runApplier)},
 			{"trimmer", w.beside(serviceApplier, w.runTrimmer)},
+			{"letters", w.beside(serviceApplier, w.runLetters)},
 		}
 	}
 	reconciler := func(w *work) []component { return []component{{"reconciler", w.runReconciler}} }

@@ -21,7 +21,7 @@ const (
 func topics(spec *migration.Spec, tables []*table.Table, stages string, brokers int) []kafka.Topic {
 	replication := int16(spec.Kafka.ReplicationOn(brokers))
 	one := func(name string) kafka.Topic { return kafka.Topic{Name: name, Partitions: 1, Replication: replication} }
-	out := []kafka.Topic{one(spec.Name.FrontierTopic(stageReader)), one(spec.Name.RequestsTopic())}
+	out := []kafka.Topic{one(spec.Name.FrontierTopic(stageReader)), one(spec.Name.RequestsTopic()), kafka.LettersTopic(spec.Name.DeadTopic(), replication)}
 	lanes := []func(table.Name) string{spec.Name.RawTopic}
 	if stages == config.Staged {
 		out = append(out, one(spec.Name.FrontierTopic(stageTransformer)), one(spec.Name.FrontierTopic(stageDeduplicator)))
