@@ -45,11 +45,11 @@ func (h *halving) blame(from, to int, broken error) (map[int]refusal, error) {
 	if len(places) == 0 {
 		places = h.onTables(from, to, h.tablesOf(pg, key))
 	}
-	return h.refusals(from, to, places, key, broken)
+	return h.refusals(to, places, key, broken)
 }
 
 // refusals are those of the changes that are not refused already.
-func (h *halving) refusals(from, to int, places []int, key *brokenKey, broken error) (map[int]refusal, error) {
+func (h *halving) refusals(to int, places []int, key *brokenKey, broken error) (map[int]refusal, error) {
 	out := map[int]refusal{}
 	for _, i := range places {
 		if _, already := h.refused[i]; already {
@@ -240,7 +240,7 @@ func childlessSQL(t *target, k *brokenKey) string {
 		given[i] = "t." + table.Quote(n) + " IS NOT NULL"
 	}
 	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE %s AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)",
-		keysGiven(t), k.child.SQL(), t.match(1), strings.Join(given, " AND "), k.parent.SQL(), columnsAre("p", k.referred, "t", k.own))
+		keysGiven(t), k.child.SQL(), t.match(), strings.Join(given, " AND "), k.parent.SQL(), columnsAre("p", k.referred, "t", k.own))
 }
 
 func parentsGoneSQL(t *target, k *brokenKey) string {
@@ -250,7 +250,7 @@ func parentsGoneSQL(t *target, k *brokenKey) string {
 		same[i] = fmt.Sprintf("c.%s = %s", table.Quote(k.own[at]), t.value(i+1, place))
 	}
 	return fmt.Sprintf("SELECT u.ord FROM %s WHERE EXISTS (SELECT FROM %s AS c WHERE %s) AND NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
-		keysGiven(t), k.child.SQL(), strings.Join(same, " AND "), k.parent.SQL(), t.match(1))
+		keysGiven(t), k.child.SQL(), strings.Join(same, " AND "), k.parent.SQL(), t.match())
 }
 
 // tablesOf are the tables that an error may be about; none: any.

@@ -164,17 +164,17 @@ func (t *target) value(param, place int) string {
 	return t.column(place).Cast(fmt.Sprintf("u.p%d", param))
 }
 
-// match compares the key with the parameters from first on.
-func (t *target) match(first int) string {
+// match compares the key with the first parameters.
+func (t *target) match() string {
 	parts := make([]string, len(t.Key))
 	for i, k := range t.Key {
-		parts[i] = fmt.Sprintf("t.%s %s %s", t.name(k), t.equals[i], t.value(first+i, k))
+		parts[i] = fmt.Sprintf("t.%s %s %s", t.name(k), t.equals[i], t.value(i+1, k))
 	}
 	return strings.Join(parts, " AND ")
 }
 
 func (t *target) deleteSQL() string {
-	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.Table.Name.SQL(), unnest(len(t.Key)), t.match(1))
+	return fmt.Sprintf("DELETE FROM %s AS t USING %s WHERE %s", t.Table.Name.SQL(), unnest(len(t.Key)), t.match())
 }
 
 func (t *target) upsertSQL(cols []int) string {
@@ -217,7 +217,7 @@ func (t *target) updateSQL(cols []int, rekey bool) string {
 		set = append(set, t.name(t.Key[0])+" = t."+t.name(t.Key[0]))
 	}
 	return fmt.Sprintf("UPDATE %s AS t SET %s FROM %s WHERE %s RETURNING u.n", t.Table.Name.SQL(),
-		strings.Join(set, ", "), numbered(n), t.match(1))
+		strings.Join(set, ", "), numbered(n), t.match())
 }
 
 // numbered is unnest with the rows' numbers as a last parameter.
@@ -249,7 +249,7 @@ func (t *target) moveSQL(cols []int) string {
 	}
 	return fmt.Sprintf("WITH d AS (DELETE FROM %[1]s AS t USING %[2]s WHERE %[3]s RETURNING %[4]s), "+
 		"i AS (INSERT INTO %[1]s (%[5]s) OVERRIDING SYSTEM VALUE SELECT %[6]s FROM d ORDER BY d.n) SELECT n FROM d",
-		t.Table.Name.SQL(), numbered(n), t.match(1), strings.Join(kept, ", "), strings.Join(names, ", "), strings.Join(values, ", "))
+		t.Table.Name.SQL(), numbered(n), t.match(), strings.Join(kept, ", "), strings.Join(names, ", "), strings.Join(values, ", "))
 }
 
 func (t *target) copySQL(cols []int) string {
