@@ -75,7 +75,7 @@ func schemaStatements() []string {
 			released boolean NOT NULL DEFAULT false,
 			PRIMARY KEY (migration, mark)
 		)`,
-	}, append(parkedStatements(),
+	}, append(append(parkedStatements(), indexStatements()...),
 		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion))...)
 }
 

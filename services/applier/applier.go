@@ -8,6 +8,7 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -31,6 +32,8 @@ type Config struct {
 	SnapshotHold time.Duration
 	// Sources says which target tables each source table feeds: a table that is added later is loaded without its own foreign keys alone.
 	Sources map[table.Name][]table.Name
+	// Look is how often people are told how far the indexes are; 0: 5 s.
+	Look time.Duration
 	// Retry is the first pause behind a transient error, which grows to 5 s; 0: 100 ms.
 	Retry time.Duration
 }
@@ -49,6 +52,7 @@ const (
 	defaultBytes   = 8 << 20
 	defaultHold    = 30 * time.Second
 	defaultRetry   = 100 * time.Millisecond
+	defaultLook    = 5 * time.Second
 	maxRetry       = 5 * time.Second
 	// grace is what a transaction that is being applied gets to end when the process stops.
 	grace = 5 * time.Second
@@ -70,18 +74,8 @@ type Applier struct {
 // Open takes the migration over on the target, waiting visibly while that cannot be reached, and takes foreign keys away where the
 // initial load is still to be done. Cursor then says where to open the source for Run.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Applier, error) {
-	if cfg.MaxChanges == 0 {
-		cfg.MaxChanges = defaultChanges
-	}
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = defaultBytes
-	}
-	if cfg.SnapshotHold == 0 {
-		cfg.SnapshotHold = defaultHold
-	}
-	if cfg.Retry == 0 {
-		cfg.Retry = defaultRetry
-	}
+	cfg.MaxChanges, cfg.MaxBytes = cmp.Or(cfg.MaxChanges, defaultChanges), cmp.Or(cfg.MaxBytes, defaultBytes)
+	cfg.SnapshotHold, cfg.Retry, cfg.Look = cmp.Or(cfg.SnapshotHold, defaultHold), cmp.Or(cfg.Retry, defaultRetry), cmp.Or(cfg.Look, defaultLook)
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -241,6 +235,7 @@ func (a *Applier) onTarget(work, run context.Context, what string, do func(ctx c
 func (a *Applier) finishLoad(work, run context.Context) error {
 	a.deps.Log.Info("initial load complete: foreign keys are enforced now, which takes a while on large tables")
 	start := a.deps.Now()
+	defer a.watchIndexes(run)()
 	var notes []string
 	err := a.onTarget(work, run, "finish initial load", func(ctx context.Context) (err error) {
 		notes, err = a.target.Loaded(ctx)

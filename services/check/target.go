@@ -58,6 +58,7 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, source source
 	t.blurred = r.blurred(ctx, "target", conn, t.tables)
 	r.targetPrivileges(ctx, conn, user, names)
 	r.foreignKeys(ctx, conn, user, names)
+	r.indexes(ctx, conn, spec, user, names)
 	return t
 }
 

@@ -59,6 +59,13 @@ func readTarget(ctx context.Context, c Config) (t Target, err error) {
 		Exists: true, Position: p.At, At: p.At.String(), Mode: string(p.Mode), Owner: p.Owner, Loaded: p.Loaded,
 		Committed: p.Committed, Applied: p.Applied, Changes: p.Changes, Pending: p.Pending, Parked: p.ParkedRows, ParkedChanges: p.Parked,
 	}
+	indexes, err := pgtarget.ReadIndexes(ctx, conn, string(c.Spec.Name))
+	if err != nil {
+		return t, err
+	}
+	if t.IndexesKept, t.IndexesMade = indexes.Kept, indexes.Made; indexes.Kept > 0 {
+		t.Indexes = indexes.String()
+	}
 	if p.ParkedRows > 0 {
 		counts, err := pgtarget.ParkedCounts(ctx, conn, string(c.Spec.Name))
 		if err != nil {
