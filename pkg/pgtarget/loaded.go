@@ -14,7 +14,7 @@ import (
 // wished.
 func (t *Target) PrepareKeys(ctx context.Context) error {
 	if t.progress.Loaded {
-		return nil
+		return claimKeys(ctx, t.conn, t.cfg.Migration, t.tables)
 	}
 	return t.takeAway(ctx, t.tables)
 }
@@ -101,10 +101,7 @@ type sequence struct {
 // MoveSequences moves the sequences that belong to the tables' columns past the values that are there, never back. It returns
 // a note for each that this role may not move.
 func MoveSequences(ctx context.Context, conn *pgx.Conn, tables []table.Name) ([]string, error) {
-	schemas, names := make([]string, len(tables)), make([]string, len(tables))
-	for i, t := range tables {
-		schemas[i], names[i] = t.Schema, t.Table
-	}
+	schemas, names := split(tables)
 	var list []sequence
 	err := collect(ctx, conn, sequencesSQL, []any{schemas, names}, func(row pgx.CollectableRow) error {
 		var s sequence
