@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -35,6 +36,18 @@ type Pause struct {
 
 // Watches says whether there is a limit.
 func (p *Pause) Watches() bool { return p.ActiveSessions > 0 || p.StandbyLag > 0 }
+
+// Crossed says which of the limits a target is over, for people.
+func (p *Pause) Crossed(sessions int, lag int64) []string {
+	var out []string
+	if p.ActiveSessions > 0 && sessions > p.ActiveSessions {
+		out = append(out, fmt.Sprintf("%d sessions of others are active, target.pause_while.active_sessions is %d", sessions, p.ActiveSessions))
+	}
+	if p.StandbyLag > 0 && lag > p.StandbyLag {
+		out = append(out, fmt.Sprintf("a standby is %s behind, target.pause_while.standby_lag is %s", FormatSize(lag), FormatSize(p.StandbyLag)))
+	}
+	return out
+}
 
 // The defaults of Target, and its bounds.
 const (

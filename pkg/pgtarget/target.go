@@ -101,6 +101,9 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 }
 
 func (t *Target) setUp(ctx context.Context) error {
+	if err := t.refuse(ctx); err != nil {
+		return err
+	}
 	if err := t.own(ctx); err != nil {
 		return err
 	}

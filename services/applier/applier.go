@@ -18,6 +18,7 @@ import (
 	"segue/pkg/change"
 	"segue/pkg/fault"
 	"segue/pkg/frontier"
+	"segue/pkg/migration"
 	"segue/pkg/pgtarget"
 	"segue/pkg/table"
 )
@@ -32,6 +33,9 @@ type Config struct {
 	SnapshotHold time.Duration
 	// Sources says which target tables each source table feeds: a table that is added later is loaded without its own foreign keys alone.
 	Sources map[table.Name][]table.Name
+	// Pause says how busy the target may be before the applier rests; without a limit it does not look. It looks each StrainEvery; 0: 1 s.
+	Pause       migration.Pause
+	StrainEvery time.Duration
 	// Look is how often people are told how far the indexes are; 0: 5 s.
 	Look time.Duration
 	// Retry is the first pause behind a transient error, which grows to 5 s; 0: 100 ms.
@@ -69,6 +73,9 @@ type Applier struct {
 	counted   pgtarget.Stats
 	holds     chan struct{}
 	snapshots sync.WaitGroup
+	strain    *strain       // nil: there is no limit
+	open      bool          // a transaction is: nothing waits for less to do then
+	worked    time.Duration // on the last step
 }
 
 // Open takes the migration over on the target, waiting visibly while that cannot be reached, and takes foreign keys away where the
@@ -133,6 +140,10 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 	steps := f.start(run)
 	defer a.snapshots.Wait()
 	defer f.wait()
+	if a.cfg.Pause.Watches() {
+		a.strain = newStrain(a.cfg, a.deps)
+		f.wg.Go(func() { a.strain.watch(run) })
+	}
 	defer stop() // before the two that wait for it
 	for {
 		select {
@@ -142,9 +153,16 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 			if s.err != nil {
 				return s.err
 			}
+			if a.strain != nil && s.plan != nil && !a.open {
+				if err := a.rest(ctx, a.worked); err != nil {
+					return err
+				}
+			}
+			start := a.deps.Now()
 			if err := a.step(work, run, s); err != nil {
 				return err
 			}
+			a.worked, a.open = a.deps.Now().Sub(start), s.plan != nil && !s.plan.Frontier().Boundary
 			f.done(s)
 		}
 	}

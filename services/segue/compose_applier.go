@@ -41,7 +41,7 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 		AcceptMapping: w.choices.acceptMapping, Asker: asker,
 		IndexesAfterLoad: w.spec.Target.Indexes == migration.IndexesAfterLoad, IndexWorkers: w.spec.Target.IndexWorkers,
 		Park: pgtarget.Park{Limit: w.spec.Park.Limit, PerTable: w.spec.Park.PerTable},
-	}, Sources: feeds(p)}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
+	}, Sources: feeds(p), Pause: w.spec.Target.Pause}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
 	if err != nil {
 		return err
 	}

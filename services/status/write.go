@@ -131,6 +131,9 @@ func (p page) target(t Target) {
 	}
 	p.line("  %-13s %-28s committed %s ago, last source commit %s ago, by %s", "applied", t.At, p.since(t.Applied), p.since(t.Committed), t.Owner)
 	p.line("  %s, %s; %d changes, %d pending, %d parked", t.Mode, load, t.Changes, t.Pending, t.Parked)
+	for _, c := range t.Crossed {
+		p.line("  OVER: %s: the applier rests", c)
+	}
 	if t.IndexesKept > 0 {
 		p.line("  indexes  taken away for the load: %s", t.Indexes)
 	}
