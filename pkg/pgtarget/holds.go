@@ -3,6 +3,7 @@ package pgtarget
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -95,19 +96,26 @@ func releaseHoldSQL(migration string, k *foreignKey) string {
 		release, where, literal(migration), where)
 }
 
-// claimKeys makes sure of this migration's holds on what others have taken away, where its own load is over: of a schema that an older segue made.
+// claimKeys makes sure of this migration's holds on what others have taken away, where its own load is over: of a schema that an older segue
+// made. Where nothing is missing it takes no lock: a start must not wait for another migration's validation.
 func claimKeys(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) error {
-	return locked(ctx, conn, "hold foreign keys", func(tx pgx.Tx) error {
-		schemas, names := split(tables)
+	schemas, names := split(tables)
+	var missing []foreignKey
+	look := func(tx pgx.Tx) error {
 		kept, err := scanKept(ctx, tx, keptByTables, migration, schemas, names)
-		if err != nil {
+		missing = slices.DeleteFunc(kept, func(k foreignKey) bool { return k.hold.own && k.hold.ownLoaded })
+		return err
+	}
+	_, err := planned(ctx, conn, func(tx pgx.Tx) ([]string, error) { return nil, look(tx) })
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	return locked(ctx, conn, "hold foreign keys", func(tx pgx.Tx) error {
+		if err := look(tx); err != nil {
 			return err
 		}
-		for i := range kept {
-			if kept[i].hold.own {
-				continue
-			}
-			if _, err := tx.Exec(ctx, holdSQL(migration, &kept[i])); err != nil {
+		for i := range missing {
+			if _, err := tx.Exec(ctx, holdSQL(migration, &missing[i])); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package pgtarget
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -190,5 +191,22 @@ func TestForeignKeysOfMigrationsThatMeet(t *testing.T) {
 		}
 		r.want(keysSQL, before)
 		r.want("SELECT (SELECT count(*) FROM segue.foreign_keys), (SELECT count(*) FROM segue.foreign_key_holds)", "0,0")
+	}
+}
+
+// A start behind the load takes no lock that another migration's validation holds.
+func TestAStartDoesNotWaitForAnothersValidation(t *testing.T) {
+	r := newRig(t, twoDDL, "p")
+	if err := r.target.PrepareKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.target.Loaded(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other := pgtest.Connect(t, r.url)
+	pgtest.Exec(t, other, fmt.Sprintf("SELECT pg_advisory_lock(%d)", keysLock))
+	r.reopen()
+	if err := r.target.PrepareKeys(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 // strain keeps the applier from adding to what a target has to do already. It looks once a second. What is being applied is finished and
 // committed; nothing new is begun while a limit is passed, for up to Pause.Max: behind that the applier works for a tenth of its time, so that
-// replication never stops for good, and the source's log goes on being released.
+// replication never stops for good.
 type strain struct {
 	limits  migration.Pause
 	url     string

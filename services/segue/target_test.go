@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"segue/pkg/pgtest"
 )
@@ -70,5 +72,51 @@ func TestTargetPreparesAndFinishes(t *testing.T) {
 	pgtest.Exec(t, target, strings.Split(strings.TrimSpace(must("target", "finish", "--sql")), ";\n")...)
 	if now := row(t, target, keysAndIndexes); now != before {
 		t.Fatalf("before\n%s\nfinished by hand\n%s", before, now)
+	}
+}
+
+// A process that is killed while it makes indexes leaves none of its statements behind, and the next one goes on.
+func TestIndexesAreMadeThroughKills(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs processes")
+	}
+	u := newUser(t)
+	target := pgtest.Connect(t, u.target)
+	pgtest.Exec(t, target, `CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN IF $1 = 7 THEN PERFORM pg_advisory_xact_lock_shared(4711); END IF; RETURN $1; END'`,
+		`CREATE INDEX pets_name ON pets (name)`, `CREATE INDEX pets_slow ON pets (public.slow(id))`)
+	before := row(t, target, keysAndIndexes)
+	pgtest.Exec(t, target, `SELECT pg_advisory_lock(4711)`)
+	u.edit("target: {", "target: {indexes: after_load, ")
+	for range 2 {
+		r := u.start("run", "all")
+		r.log.waitFor(t, "1 of 2 indexes made; public.pets: building index")
+		if err := r.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		u.ends(r)
+	}
+	left := func() string {
+		return row(t, target, `SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND state = 'active' AND datname = current_database()`)
+	}
+	for deadline := time.Now().Add(30 * time.Second); left() != "0"; {
+		if time.Now().After(deadline) {
+			t.Fatal("a killed process still makes an index")
+		}
+	}
+	last := u.start("run", "all")
+	last.log.waitFor(t, "1 of 2 indexes made; public.pets: building index")
+	pgtest.Exec(t, target, `SELECT pg_advisory_unlock_all()`)
+	last.log.waitFor(t, "foreign keys enforced")
+	if err := last.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := u.ends(last); code != exitFine {
+		t.Errorf("exit code %d\n%s", code, last.log)
+	}
+	if code, _, talk := u.does("target", "finish"); code != exitFine {
+		t.Fatalf("finish: %d\n%s", code, talk)
+	}
+	if now := row(t, target, keysAndIndexes); now != before {
+		t.Fatalf("before\n%s\nnow\n%s", before, now)
 	}
 }
