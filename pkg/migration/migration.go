@@ -13,12 +13,13 @@ import (
 
 // Spec is one migration: what is moved, from where, to where.
 type Spec struct {
-	Name           Name
-	Source, Target Store
-	Kafka          Kafka
-	Load           Load
-	Protect        Protect
-	Park           Park
+	Name    Name
+	Source  Store
+	Target  Target
+	Kafka   Kafka
+	Load    Load
+	Protect Protect
+	Park    Park
 	// OnSchemaChange holds for the tables that say nothing of it.
 	OnSchemaChange SchemaChange
 	Tables         []Table

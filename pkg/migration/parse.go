@@ -25,9 +25,10 @@ type Input struct {
 // Parse reads a specification. The error is of type Diagnostics and holds every mistake.
 func Parse(in Input) (*Spec, error) {
 	p := &parser{in: in, spec: &Spec{
-		Kafka: Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro, Compression: DefaultCompression},
-		Park:  Park{Limit: DefaultParked, PerTable: DefaultParked},
-		Load:  Load{Workers: DefaultWorkers, Chunk: DefaultChunk},
+		Kafka:  Kafka{Partitions: DefaultPartitions, Retention: DefaultRetention, Wire: WireAvro, Compression: DefaultCompression},
+		Park:   Park{Limit: DefaultParked, PerTable: DefaultParked},
+		Load:   Load{Workers: DefaultWorkers, Chunk: DefaultChunk},
+		Target: Target{Indexes: IndexesKeep, IndexWorkers: DefaultIndexWorkers, Pause: Pause{Max: DefaultMaxPause}},
 	}}
 	p.spec.file = newFile(in.Path, in.Text)
 	if root := p.document(); root != nil {
@@ -103,7 +104,7 @@ func (p *parser) root(n *yaml.Node) {
 	p.object(n, "segue.yaml", []field{
 		{"migration", true, p.name},
 		{"source", true, func(n *yaml.Node) { s.Source = p.store(n, "source") }},
-		{"target", true, func(n *yaml.Node) { s.Target = p.store(n, "target") }},
+		{"target", true, p.target},
 		{"kafka", false, p.kafka},
 		{"load", false, p.load},
 		{"protect", false, p.protect},
@@ -126,16 +127,18 @@ func (p *parser) name(n *yaml.Node) {
 
 func (p *parser) store(n *yaml.Node, what string) Store {
 	var out Store
-	p.object(n, what, []field{
-		{"postgres", true, func(n *yaml.Node) {
-			s, ok := p.text(n, what+".postgres")
-			if ok && s.Value == "" {
-				p.mistake(s.At, "%s.postgres is empty: write a connection string, such as \"${LEGACY_URL}\"", what)
-			}
-			out.Postgres = Secret(s.Value)
-		}},
-	})
+	p.object(n, what, []field{p.postgres(what, &out)})
 	return out
+}
+
+func (p *parser) postgres(what string, into *Store) field {
+	return field{"postgres", true, func(n *yaml.Node) {
+		s, ok := p.text(n, what+".postgres")
+		if ok && s.Value == "" {
+			p.mistake(s.At, "%s.postgres is empty: write a connection string, such as \"${LEGACY_URL}\"", what)
+		}
+		into.Postgres = Secret(s.Value)
+	}}
 }
 
 func (p *parser) kafka(n *yaml.Node) {

@@ -54,6 +54,10 @@ const (
 	tables = "tables: [{from: public.a}]\n"
 )
 
+func withTarget(more string) string {
+	return "migration: shop\nsource: {postgres: a}\ntarget: {postgres: b, " + more + "}\n" + tables
+}
+
 func one(entry string) string { return stores + "tables:\n  - " + entry + "\n" }
 
 func parseText(text string) (*Spec, error) {
@@ -79,6 +83,8 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		"migration: ${NAME}\nsource: {postgres: a}\ntarget: {postgres: b}\nkafka: {retention: \"${KEEP}\"}\ntables: [{from: \"${TABLE}\"}]\n",
 		stores + "load: {workers: 32, chunk: 64kB, rows_per_second: 1, bytes_per_second: 20 MB, pause_while: {active_sessions: 40, standby_lag: 1TB}}\n" + tables,
 		stores + "load: {pause_while: {}}\n" + tables,
+		withTarget("indexes: keep"), withTarget("indexes: after_load, index_workers: 32"), withTarget("pause_while: {}"),
+		withTarget("pause_while: {active_sessions: 40, standby_lag: 1TB, max_pause: 90s}"),
 		one(`{from: public.*, exclude: [public.b, public.c_*], to: crm.*}`),
 		one(`{from: "*.customers", to: "*.customer"}`),
 		one(`{from: 'public."Weird.Name"', to: 'crm."a ""b"" *"'}`),
@@ -125,6 +131,9 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		stores + "kafka: {compression: gzip}\n" + tables,
 		stores + "load: {workers: 33}\n" + tables, stores + "load: {chunk: 4096}\n" + tables, stores + "load: {chunk: 4mb}\n" + tables,
 		stores + "load: {bytes_per_second: 1.5GB}\n" + tables, stores + "load: {rows_per_second: 0}\n" + tables,
+		withTarget("indexes: drop"), withTarget("indexes: true"), withTarget("index_workers: 0"), withTarget("index_workers: 33"), withTarget("port: 1"),
+		withTarget("pause_while: {max_pause: 1d}"), withTarget("pause_while: {standby_lag: 10}"), withTarget("pause_while: 5"),
+		"migration: shop\nsource: {postgres: a, indexes: keep}\ntarget: {postgres: b}\n" + tables,
 		stores + "load: {pause_while: {standby_lag: 10}}\n" + tables, stores + "load: {pause_while: 5}\n" + tables,
 		one(`{to: crm.a}`), one(`{from: customers}`), one(`{from: a.b.c}`), one(`{from: ".a"}`), one(`{from: "a."}`),
 		one(`{from: 'a."b'}`), one(`{from: 'a."b"c'}`), one(`{from: 'a.""'}`), one(`{from: 'a.b c'}`), one(`{from: "a.**"}`),
@@ -167,6 +176,8 @@ func TestSchemaAndParserKnowTheSameKeys(t *testing.T) {
 	}{
 		{stores + tables + "zzzzzz: 1\n", []string{"properties"}},
 		{"migration: shop\nsource: {postgres: a, zzzzzz: 1}\ntarget: {postgres: b}\n" + tables, []string{"$defs", "store", "properties"}},
+		{withTarget("zzzzzz: 1"), []string{"properties", "target", "properties"}},
+		{withTarget("pause_while: {zzzzzz: 1}"), []string{"properties", "target", "properties", "pause_while", "properties"}},
 		{stores + tables + "kafka: {zzzzzz: 1}\n", []string{"properties", "kafka", "properties"}},
 		{stores + tables + "load: {zzzzzz: 1}\n", []string{"properties", "load", "properties"}},
 		{stores + tables + "load: {pause_while: {zzzzzz: 1}}\n", []string{"properties", "load", "properties", "pause_while", "properties"}},

@@ -18,74 +18,110 @@ const enforced = " DEFERRABLE INITIALLY DEFERRED"
 // notValidParents is the first version that knows NOT VALID on partitioned tables.
 const notValidParents = 180000
 
-// EnforceSQL is what EnforceKeys runs, statement by statement.
+// EnforceSQL is what EnforceKeys runs on the target's tables, statement by statement.
 func EnforceSQL(ctx context.Context, conn *pgx.Conn, migration string) ([]string, error) {
+	return plannedKeys(ctx, conn, migration, enforceOne)
+}
+
+// keyPlan says what is to be done about a kept key, seeing what the catalog has under its name (nil: nothing).
+type keyPlan func(k, now *foreignKey, version int) []string
+
+// plannedKeys is what a plan says of all keys that the migration holds.
+func plannedKeys(ctx context.Context, conn *pgx.Conn, migration string, plan keyPlan) ([]string, error) {
 	return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) {
-		kept, now, version, err := compare(ctx, tx, migration)
+		kept, err := scanKept(ctx, tx, keptByHold, migration)
+		if err != nil {
+			return nil, err
+		}
+		now, version, err := present(ctx, tx, kept)
 		if err != nil {
 			return nil, err
 		}
 		var out []string
 		for i := range kept {
-			k := &kept[i]
-			add := fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s%s", k.table.SQL(), k.quoted(), k.core, enforced)
-			validate := fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s", k.table.SQL(), k.quoted())
-			there := now[k.place()]
-			inForm := there != nil && there.core == k.core && strings.TrimSuffix(there.definition, " NOT VALID") == k.core+enforced
-			if there != nil && !inForm {
-				out = append(out, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
-			}
-			if k.partitioned && version < notValidParents {
-				if !inForm {
-					out = append(out, add)
-				}
-				continue
-			}
-			if !inForm {
-				out = append(out, add+" NOT VALID")
-			}
-			if k.validated && (!inForm || !there.validated) {
-				out = append(out, validate)
-			}
+			out = append(out, plan(&kept[i], now[kept[i].place()], version)...)
 		}
 		return out, nil
 	})
 }
 
+// enforceOne gives a key the form that it has while segue writes, unless another migration still loads without it.
+func enforceOne(k, there *foreignKey, version int) []string {
+	if k.hold.loading > 0 {
+		return nil
+	}
+	var out []string
+	add := fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s %s%s", k.table.SQL(), k.quoted(), k.core, enforced)
+	inForm := there != nil && there.core == k.core && strings.TrimSuffix(there.definition, " NOT VALID") == k.core+enforced
+	if there != nil && !inForm {
+		out = append(out, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
+	}
+	if k.partitioned && version < notValidParents {
+		if !inForm {
+			out = append(out, add)
+		}
+		return out
+	}
+	if !inForm {
+		out = append(out, add+" NOT VALID")
+	}
+	if k.validated && (!inForm || !there.validated) {
+		out = append(out, fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s", k.table.SQL(), k.quoted()))
+	}
+	return out
+}
+
 func (k *foreignKey) place() string { return k.table.SQL() + "." + k.quoted() }
 
-// compare returns the kept foreign keys, and what the catalog has under their names.
-func compare(ctx context.Context, tx pgx.Tx, migration string) (kept []foreignKey, now map[string]*foreignKey, version int, err error) {
-	if kept, err = keptKeys(ctx, tx, migration); err != nil {
-		return nil, nil, 0, err
-	}
-	now = map[string]*foreignKey{}
+// present returns what the catalog has under the names of kept keys.
+func present(ctx context.Context, tx pgx.Tx, kept []foreignKey) (now map[string]*foreignKey, version int, err error) {
 	tables := make([]table.Name, len(kept))
 	for i := range kept {
 		tables[i] = kept[i].table
 	}
-	present, err := foreignKeysOf(ctx, tx, tables)
+	there, err := foreignKeysOf(ctx, tx, tables)
 	if err != nil {
-		return nil, nil, 0, err
+		return nil, 0, err
 	}
-	for i := range present {
-		now[present[i].place()] = &present[i]
+	now = map[string]*foreignKey{}
+	for i := range there {
+		now[there[i].place()] = &there[i]
 	}
 	err = tx.QueryRow(ctx, `SELECT pg_catalog.current_setting('server_version_num')::int`).Scan(&version)
-	return kept, now, version, err
+	return now, version, err
 }
 
-// EnforceKeys makes the kept foreign keys again, NO ACTION and DEFERRABLE, and validates them. Rows without a parent stop it
-// with an OrphanError. Each statement is a transaction of its own: what is done stays, also behind a crash.
+// EnforceKeys says that the migration's load is over and makes the kept foreign keys again, NO ACTION and DEFERRABLE, and validates them: those that no
+// other migration still loads without. Rows without a parent stop it with an OrphanError.
 func EnforceKeys(ctx context.Context, conn *pgx.Conn, migration string) error {
-	sql, err := EnforceSQL(ctx, conn, migration)
+	err := locked(ctx, conn, "enforce foreign keys", func(tx pgx.Tx) error { return markLoaded(ctx, tx, migration) })
 	if err != nil {
 		return err
 	}
-	for i, s := range sql {
-		err := alter(ctx, conn, "enforce foreign keys", []string{s}, sql[i:])
-		if postgres.SQLState(err) == codeForeignKey {
-			return orphans(ctx, conn, migration, s, err)
+	return eachKey(ctx, conn, migration, "enforce foreign keys", enforceOne)
+}
+
+// eachKey carries a plan out, key by key.
+func eachKey(ctx context.Context, conn *pgx.Conn, migration, what string, plan keyPlan) error {
+	var kept []foreignKey
+	_, err := planned(ctx, conn, func(tx pgx.Tx) (_ []string, err error) {
+		kept, err = scanKept(ctx, tx, keptByHold, migration)
+		return nil, err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range kept {
+		failed, err := alterKey(ctx, conn, migration, what, &kept[i], plan)
+		switch postgres.SQLState(err) {
+		case codeForeignKey:
+			return orphans(ctx, conn, migration, failed, err)
+		case codePrivilege:
+			whole, perr := plannedKeys(ctx, conn, migration, plan)
+			if perr != nil {
+				return perr
+			}
+			return &PrivilegeError{What: what, SQL: whole}
 		}
 		if err != nil {
 			return err
@@ -102,7 +138,7 @@ func orphans(ctx context.Context, conn *pgx.Conn, migration, sql string, cause e
 		if err := postgres.Pin(ctx, tx); err != nil {
 			return err
 		}
-		kept, err := keptKeys(ctx, tx, migration)
+		kept, err := scanKept(ctx, tx, keptByHold, migration)
 		if err != nil {
 			return err
 		}
@@ -126,19 +162,21 @@ func orphans(ctx context.Context, conn *pgx.Conn, migration, sql string, cause e
 
 // FinishSQL is what FinishKeys runs.
 func FinishSQL(ctx context.Context, conn *pgx.Conn, migration string) ([]string, error) {
-	return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) {
-		kept, now, version, err := compare(ctx, tx, migration)
-		if err != nil {
-			return nil, err
+	return plannedKeys(ctx, conn, migration, finishing(migration))
+}
+
+// finishing gives a key back with its last hold. While others hold it, it has the form that these need.
+func finishing(migration string) keyPlan {
+	return func(k, now *foreignKey, version int) []string {
+		if !k.hold.own {
+			return nil
 		}
-		var out []string
-		for i := range kept {
-			out = append(out, finishOne(&kept[i], now[kept[i].place()], version)...)
-			out = append(out, fmt.Sprintf("DELETE FROM segue.foreign_keys WHERE schema_name = %s AND table_name = %s AND constraint_name = %s",
-				literal(kept[i].table.Schema), literal(kept[i].table.Table), literal(kept[i].name)))
+		sql := enforceOne(k, now, version)
+		if k.hold.others == 0 {
+			sql = finishOne(k, now, version)
 		}
-		return out, nil
-	})
+		return append(sql, releaseHoldSQL(migration, k))
+	}
 }
 
 func finishOne(k, now *foreignKey, version int) []string {
@@ -160,22 +198,14 @@ func finishOne(k, now *foreignKey, version int) []string {
 			out = append(out, add)
 		}
 	}
-	if k.comment != nil {
+	if k.comment != nil && (len(out) > 0 || now.comment == nil || *now.comment != *k.comment) {
 		out = append(out, fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", k.quoted(), k.table.SQL(), literal(*k.comment)))
 	}
 	return out
 }
 
-// FinishKeys gives the foreign keys back as they were before PrepareKeys.
+// FinishKeys gives the foreign keys back as they were before PrepareKeys, those that other migrations hold excepted: they are given back by
+// the last one that finishes.
 func FinishKeys(ctx context.Context, conn *pgx.Conn, migration string) error {
-	sql, err := FinishSQL(ctx, conn, migration)
-	if err != nil {
-		return err
-	}
-	for i, s := range sql {
-		if err := alter(ctx, conn, "give back foreign keys", []string{s}, sql[i:]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachKey(ctx, conn, migration, "give back foreign keys", finishing(migration))
 }

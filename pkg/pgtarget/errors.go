@@ -99,8 +99,8 @@ func (e *ApplyError) Error() string {
 
 func (e *ApplyError) Unwrap() error { return e.Err }
 
-// refuse is why a change that the target refuses is parked. A change that names no row, or whose row nobody could find again, stops the pipeline.
-func (t *Target) refuse(m *change.Mapped, err error) (refusal, error) {
+// refusalOf is why a change that the target refuses is parked. A change that names no row, or whose row nobody could find again, stops the pipeline.
+func (t *Target) refusalOf(m *change.Mapped, err error) (refusal, error) {
 	safe := postgres.Safe(err)
 	if !t.parkable(m) {
 		return refusal{}, t.refused(m, safe)

@@ -14,7 +14,8 @@ import (
 // While segue writes, the foreign keys of and to its target tables are NO ACTION DEFERRABLE: a cascade on the target would
 // delete rows that the stream does not know of. They are dropped before the initial load (Prepare), made again in that form and
 // validated behind it (Enforce), and in the end given back exactly as they were (Finish). What to do is always worked
-// out from the catalog and segue.foreign_keys together, so that each step may be run again after a crash.
+// out from the catalog and segue.foreign_keys together, so that each step may be run again after a crash. Where several migrations
+// have tables of one key, each has a hold on it: see the package's comment.
 
 // foreignKey is one constraint as the catalog has it now (there) or as it was kept.
 type foreignKey struct {
@@ -26,6 +27,8 @@ type foreignKey struct {
 	comment     *string
 	validated   bool // it was valid when it was kept; one that was not is never validated
 	partitioned bool // the table that refers, so that NOT VALID is not to be had before PostgreSQL 18
+	parent      table.Name
+	hold        hold // of one that is kept
 }
 
 func (k *foreignKey) quoted() string { return table.Quote(k.name) }
@@ -38,7 +41,7 @@ SELECT n.nspname, r.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),
        || CASE c.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
        pg_catalog.format('FROM %I.%I c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)',
                          n.nspname, r.relname, cols.given, cols.parent, cols.same),
-       pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, r.relkind = 'p'
+       pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, r.relkind = 'p', fn.nspname, f.relname
 FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
@@ -61,48 +64,45 @@ WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce(whole.j->>'conenforced'
               WHERE (want.nsp = n.nspname AND want.rel = r.relname) OR (want.nsp = fn.nspname AND want.rel = f.relname))
 ORDER BY n.nspname, r.relname, c.conname`
 
-const keptSQL = `
-SELECT schema_name, table_name, constraint_name, definition, core, orphans, comment, validated, partitioned
-FROM segue.foreign_keys WHERE migration = $1 ORDER BY schema_name, table_name, constraint_name`
-
 func foreignKeysOf(ctx context.Context, tx pgx.Tx, tables []table.Name) ([]foreignKey, error) {
-	schemas, names := make([]string, len(tables)), make([]string, len(tables))
-	for i, t := range tables {
-		schemas[i], names[i] = t.Schema, t.Table
-	}
-	return scanKeys(ctx, tx, foreignKeysSQL, schemas, names)
-}
-
-func keptKeys(ctx context.Context, tx pgx.Tx, migration string) ([]foreignKey, error) {
-	return scanKeys(ctx, tx, keptSQL, migration)
-}
-
-func scanKeys(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]foreignKey, error) {
-	rows, err := tx.Query(ctx, sql, args...)
+	schemas, names := split(tables)
+	rows, err := tx.Query(ctx, foreignKeysSQL, schemas, names)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (foreignKey, error) {
 		var k foreignKey
-		return k, row.Scan(&k.table.Schema, &k.table.Table, &k.name, &k.definition, &k.core, &k.orphans, &k.comment, &k.validated, &k.partitioned)
+		return k, row.Scan(&k.table.Schema, &k.table.Table, &k.name, &k.definition, &k.core, &k.orphans, &k.comment, &k.validated, &k.partitioned,
+			&k.parent.Schema, &k.parent.Table)
 	})
 }
 
-// PrepareSQL is what PrepareKeys runs, as one transaction: it keeps the definitions and drops the constraints.
+// PrepareSQL is what PrepareKeys runs, as one transaction: it keeps the definitions, says who needs the constraints off and drops them.
 func PrepareSQL(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) ([]string, error) {
-	return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) {
-		present, err := foreignKeysOf(ctx, tx, tables)
-		if err != nil {
-			return nil, err
+	return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) { return prepareSQL(ctx, tx, migration, tables) })
+}
+
+func prepareSQL(ctx context.Context, tx pgx.Tx, migration string, tables []table.Name) ([]string, error) {
+	there, err := foreignKeysOf(ctx, tx, tables)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	dropped := map[string]bool{}
+	for i := range there {
+		k := &there[i]
+		dropped[k.place()] = true
+		out = append(out, keepSQL(migration, k), holdSQL(migration, k),
+			fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
+	}
+	schemas, names := split(tables)
+	kept, err := scanKept(ctx, tx, keptByTables, migration, schemas, names)
+	for i := range kept { // that another migration took away before
+		if k := &kept[i]; !dropped[k.place()] && (!k.hold.own || k.hold.ownLoaded) {
+			out = append(out, holdSQL(migration, k))
 		}
-		var out []string
-		for i := range present {
-			k := &present[i]
-			out = append(out, keepSQL(migration, k),
-				fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
-		}
-		return out, nil
-	})
+	}
+	return out, err
 }
 
 // keepSQL notes a definition. One that is kept already stays: what is there now is segue's own form of it.
@@ -111,10 +111,10 @@ func keepSQL(migration string, k *foreignKey) string {
 	if k.comment != nil {
 		comment = literal(*k.comment)
 	}
-	return fmt.Sprintf("INSERT INTO segue.foreign_keys (migration, schema_name, table_name, constraint_name, definition, core, orphans, comment, validated, partitioned) "+
-		"VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %t, %t) ON CONFLICT DO NOTHING",
+	return fmt.Sprintf("INSERT INTO segue.foreign_keys (migration, schema_name, table_name, constraint_name, definition, core, orphans, comment, validated, partitioned, parent_schema, parent_table) "+
+		"VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %t, %t, %s, %s) ON CONFLICT DO NOTHING",
 		literal(migration), literal(k.table.Schema), literal(k.table.Table), literal(k.name), literal(k.definition), literal(k.core),
-		literal(k.orphans), comment, k.validated, k.partitioned)
+		literal(k.orphans), comment, k.validated, k.partitioned, literal(k.parent.Schema), literal(k.parent.Table))
 }
 
 // literal is a string for a statement that is shown to people.
@@ -128,11 +128,27 @@ func literal(s string) string {
 
 // PrepareKeys keeps the definitions of all foreign keys of and to the tables and drops the constraints, all or none.
 func PrepareKeys(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) error {
-	sql, err := PrepareSQL(ctx, conn, migration, tables)
-	if err != nil || len(sql) == 0 {
-		return err
+	var sql []string
+	err := locked(ctx, conn, "take away foreign keys", func(tx pgx.Tx) (err error) {
+		if sql, err = prepareSQL(ctx, tx, migration, tables); err != nil {
+			return err
+		}
+		for _, s := range sql {
+			if _, err := tx.Exec(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return privileged(err, "take away foreign keys", sql)
+}
+
+// privileged says what somebody with more rights would have to run.
+func privileged(err error, what string, whole []string) error {
+	if postgres.SQLState(err) == codePrivilege {
+		return &PrivilegeError{What: what, SQL: whole}
 	}
-	return alter(ctx, conn, "take away foreign keys", sql, sql)
+	return err
 }
 
 // planned works something out from the catalog under the pinned settings: with an empty search_path every name in a
@@ -166,8 +182,5 @@ func alter(ctx context.Context, conn *pgx.Conn, what string, sql, whole []string
 		}
 		return nil
 	})
-	if postgres.SQLState(err) == codePrivilege {
-		return &PrivilegeError{What: what, SQL: whole}
-	}
-	return step(what, err)
+	return privileged(step(what, err), what, whole)
 }

@@ -10,25 +10,36 @@ import (
 	"segue/pkg/table"
 )
 
-// PrepareKeys takes the foreign keys of and to the target tables away, where the initial load is still to be done.
+// PrepareKeys takes the foreign keys of and to the target tables away, where the initial load is still to be done, and indexes where that is
+// wished.
 func (t *Target) PrepareKeys(ctx context.Context) error {
 	if t.progress.Loaded {
-		return nil
+		return claimKeys(ctx, t.conn, t.cfg.Migration, t.tables)
 	}
-	return PrepareKeys(ctx, t.conn, t.cfg.Migration, t.tables)
+	return t.takeAway(ctx, t.tables)
 }
 
-// Loaded does what the end of the initial load asks for, right behind the commit that completes it: foreign keys are
+func (t *Target) takeAway(ctx context.Context, tables []table.Name) error {
+	if err := PrepareKeys(ctx, t.conn, t.cfg.Migration, tables); err != nil || !t.cfg.IndexesAfterLoad {
+		return err
+	}
+	return DropIndexes(ctx, t.conn, t.cfg.Migration, tables)
+}
+
+// Loaded does what the end of the initial load asks for, right behind the commit that completes it: indexes are made again, foreign keys
 // enforced from there on, statistics are taken, sequences moved on, and the progress row says so. It returns notes for
 // people. Behind a crash it is called again, with the next frontier.
 func (t *Target) Loaded(ctx context.Context) ([]string, error) {
 	if t.progress.Loaded {
 		return nil, nil
 	}
+	notes, err := RestoreIndexes(ctx, IndexBuild{URL: t.cfg.URL, App: t.cfg.App, Migration: t.cfg.Migration, Workers: t.cfg.IndexWorkers})
+	if err != nil {
+		return nil, err
+	}
 	if err := EnforceKeys(ctx, t.conn, t.cfg.Migration); err != nil {
 		return nil, err
 	}
-	var notes []string
 	for _, name := range t.tables {
 		if _, err := t.conn.Exec(ctx, "ANALYZE "+name.SQL()); err != nil {
 			if !serverError(err) {
@@ -64,7 +75,7 @@ func (t *Target) LoadAgain(ctx context.Context, tables []table.Name) error {
 		return takenOver()
 	}
 	t.progress.Loaded = false
-	return PrepareKeys(ctx, t.conn, t.cfg.Migration, tables)
+	return t.takeAway(ctx, tables)
 }
 
 // sequencesSQL lists the sequences that belong to columns of the tables.
@@ -90,10 +101,7 @@ type sequence struct {
 // MoveSequences moves the sequences that belong to the tables' columns past the values that are there, never back. It returns
 // a note for each that this role may not move.
 func MoveSequences(ctx context.Context, conn *pgx.Conn, tables []table.Name) ([]string, error) {
-	schemas, names := make([]string, len(tables)), make([]string, len(tables))
-	for i, t := range tables {
-		schemas[i], names[i] = t.Schema, t.Table
-	}
+	schemas, names := split(tables)
 	var list []sequence
 	err := collect(ctx, conn, sequencesSQL, []any{schemas, names}, func(row pgx.CollectableRow) error {
 		var s sequence

@@ -14,8 +14,8 @@ import (
 	"segue/pkg/pgtest"
 )
 
-// refusedSQL lists what is parked: table, key, code, number of changes.
-const refusedSQL = `SELECT source_table || ':' || array_to_string(key_values, '/') || ':' || op || ':' || code || ':' || changes FROM segue.parked ORDER BY source_table, key_values::text`
+// parkedCodesSQL lists what is parked: table, key, code, number of changes.
+const parkedCodesSQL = `SELECT source_table || ':' || array_to_string(key_values, '/') || ':' || op || ':' || code || ':' || changes FROM segue.parked ORDER BY source_table, key_values::text`
 
 const refusedDDL = `
 CREATE TABLE p (id int PRIMARY KEY, u text UNIQUE, name varchar(5) NOT NULL, n int CHECK (n > 0));
@@ -47,7 +47,7 @@ func TestRowsThatTheTargetRefusesAreParked(t *testing.T) {
 		r.do(0, change.Insert, "", fmt.Sprintf("%d,u%d,n,1", 300+i, 300+i))
 	}
 	r.must()
-	r.want(refusedSQL, "c:200:insert:23503:1 p:100:insert:22001:1 p:101:insert:23502:1 p:102:insert:23514:1 "+
+	r.want(parkedCodesSQL, "c:200:insert:23503:1 p:100:insert:22001:1 p:101:insert:23502:1 p:102:insert:23514:1 "+
 		"p:103:insert:23505:1 p:104:insert:P0001:1 p:105:insert:22P02:1 p:1:update:22001:1")
 	r.want("SELECT count(*), sum(n), count(*) FILTER (WHERE name = 'n') FROM p", "90,98,90")
 	r.want("SELECT count(*) FROM c", "60")
@@ -72,12 +72,12 @@ func TestLaterChangesOfARefusedRow(t *testing.T) {
 	r.commit()
 	r.do(0, change.Update, "", "3,c,n,-1") // refused again, for another reason
 	r.must()
-	r.want(refusedSQL, "p:1:update:22001:2 p:3:update:23514:1")
+	r.want(parkedCodesSQL, "p:1:update:22001:2 p:3:update:23514:1")
 	r.want("SELECT id || u || n FROM p ORDER BY id", "1a1 2b3 3c1")
 	r.do(0, change.Read, "", "1,a,n,4")
 	r.do(0, change.Delete, "3", "")
 	r.must()
-	r.want(refusedSQL, "")
+	r.want(parkedCodesSQL, "")
 	r.want("SELECT id || u || n FROM p ORDER BY id", "1a4 2b3")
 }
 
@@ -105,7 +105,7 @@ func TestRefusedRowsAreIsolated(t *testing.T) {
 	if n := r.target.Stats().Halvings - before.Halvings; n == 0 || n > 120 {
 		t.Errorf("%d parts were tried", n)
 	}
-	r.want(refusedSQL, "p:3333:insert:22001:1 p:77:insert:23514:1")
+	r.want(parkedCodesSQL, "p:3333:insert:22001:1 p:77:insert:23514:1")
 	r.want("SELECT count(*), count(*) FILTER (WHERE name = 'n2') FROM p", "5000,4998")
 	r.want("SELECT u FROM p WHERE id IN (7, 100, 200, 4000, 4001, 4002) ORDER BY id", "u7 u200 u100 u4001 u4002 u4000")
 	r.want("SELECT string_agg(id::text, ' ' ORDER BY id) FROM c", "1 2")
@@ -113,7 +113,7 @@ func TestRefusedRowsAreIsolated(t *testing.T) {
 	// Two rows that want one value: which came first, the source's order says.
 	fill(3, map[int]string{50: "50,u50,n3,1", 4500: "4500,u50,n3,1", 3333: "3333,u3333,n3,1", 100: "100,u200,n3,1", 200: "200,u100,n3,1",
 		4000: "4000,u4001,n3,1", 4001: "4001,u4002,n3,1", 4002: "4002,u4000,n3,1"})
-	r.want(refusedSQL, "p:4500:insert:23505:1")
+	r.want(parkedCodesSQL, "p:4500:insert:23505:1")
 	r.want("SELECT count(*), sum(version) FROM (SELECT substr(name, 2)::int AS version FROM p) x", "5000,14999")
 }
 
@@ -130,7 +130,7 @@ func TestDependantsWaitForTheirParent(t *testing.T) {
 	r.do(1, change.Update, "", "12,1,x") // whole, and refers to it now
 	r.do(1, change.Insert, "", "13,77,x")
 	r.must()
-	r.want(refusedSQL, "c:10:insert:23503:1 c:11:insert:23503:1 c:12:update:23503:1 c:13:insert:23503:1 p:1:insert:22001:1")
+	r.want(parkedCodesSQL, "c:10:insert:23503:1 c:11:insert:23503:1 c:12:update:23503:1 c:13:insert:23503:1 p:1:insert:22001:1")
 	r.want("SELECT key_values[1] FROM segue.parked WHERE cause = '"+parent.String()+"' ORDER BY 1", "10 11 12")
 	r.want("SELECT id, p FROM c", "12,NULL")
 	if len(r.asker.keys) > 0 {
@@ -147,7 +147,7 @@ func TestDependantsWaitForTheirParent(t *testing.T) {
 		r.do(1, change.Read, "", row)
 	}
 	r.must()
-	r.want(refusedSQL, "c:13:insert:23503:1")
+	r.want(parkedCodesSQL, "c:13:insert:23503:1")
 	r.want("SELECT id || ' ' || p FROM c ORDER BY id", "10 1 11 1 12 1")
 }
 
@@ -165,13 +165,13 @@ func TestAParentThatRowsReferToIsParked(t *testing.T) {
 	r.do(0, change.Delete, "2", "")
 	r.do(1, change.Delete, "12", "")
 	r.must()
-	r.want(refusedSQL, "c:11:update:too_large:1 p:1:delete:23503:1")
+	r.want(parkedCodesSQL, "c:11:update:too_large:1 p:1:delete:23503:1")
 	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT string_agg(id::text, ' ' ORDER BY id) FROM c)", "0 1,10 11")
 	r.do(1, change.Update, "", "11,0,y")
 	r.must()
 	r.do(0, change.Delete, "1", "")
 	r.must()
-	r.want(refusedSQL, "")
+	r.want(parkedCodesSQL, "")
 }
 
 // moveOf adds an update of a row; old is its key before, "" where that stayed.
@@ -190,11 +190,11 @@ func TestOneOfTwoRowsThatTradeKeysIsRefused(t *testing.T) {
 	r.moveOf(0, "2", "1,b,n,5")
 	r.must()
 	r.want("SELECT id || u || n FROM p", "1b5")
-	r.want(refusedSQL, "p:2:update:22001:1")
+	r.want(parkedCodesSQL, "p:2:update:22001:1")
 	r.do(0, change.Read, "", "2,a,n,1")
 	r.must()
 	r.want("SELECT id || u || n FROM p ORDER BY id", "1b5 2a1")
-	r.want(refusedSQL, "")
+	r.want(parkedCodesSQL, "")
 }
 
 // A stub that takes part in a trade of keys is not superseded by the other row's leaving.
@@ -232,7 +232,7 @@ func TestRowsThatTradeUniqueValuesInOneTransaction(t *testing.T) {
 		r.open[len(r.open)-1].Ops[0].Row[1] = change.String(fmt.Sprintf("[%d,%d)", (6-i)*10, (6-i)*10+10))
 	}
 	r.must()
-	r.want(refusedSQL, "")
+	r.want(parkedCodesSQL, "")
 	r.want("SELECT id || u || v || own FROM p WHERE id < 5 ORDER BY id", "0u0v10 1u2v11 2u1v12 3u4v13 4u3v14")
 	r.want("SELECT during::text FROM r WHERE id IN (5, 6) ORDER BY id", "[60,70) [50,60)")
 }
@@ -249,7 +249,7 @@ func TestADeferredConstraintParksItsTablesChanges(t *testing.T) {
 	r.commit()
 	r.do(0, change.Insert, "", "4,d")
 	r.must()
-	r.want(refusedSQL, "p:3:insert:23505:1")
+	r.want(parkedCodesSQL, "p:3:insert:23505:1")
 	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT count(*) FROM c)", "1 2 4,1")
 }
 
@@ -270,7 +270,7 @@ func TestRefusedInASliceOfAHugeTransaction(t *testing.T) {
 	r.do(1, change.Insert, "", "1,1,x")
 	r.do(1, change.Insert, "", "2,2,x")
 	r.must()
-	r.want(refusedSQL, "c:1:insert:23503:1 p:1:insert:22001:2")
+	r.want(parkedCodesSQL, "c:1:insert:23503:1 p:1:insert:22001:2")
 	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT string_agg(id::text, ' ') FROM c)", "2 3,2")
 }
 
@@ -395,7 +395,7 @@ func (m *poisonModel) compare(seed, total int) {
 	for _, k := range strings.Fields(m.rig.rows("SELECT key_values[1] FROM segue.parked")) {
 		id, _ := strconv.Atoi(k)
 		if parked[id] = true; !m.parked[id] {
-			t.Fatalf("seed %d: %d is parked, and nothing was wrong with it\n%s", seed, id, m.rig.rows(refusedSQL))
+			t.Fatalf("seed %d: %d is parked, and nothing was wrong with it\n%s", seed, id, m.rig.rows(parkedCodesSQL))
 		}
 	}
 	got := map[int]string{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // schemaVersion counts the layouts of the bookkeeping schema. A program that meets a newer one stops.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // schemaStatements make the bookkeeping schema. Each may be run again at any time.
 func schemaStatements() []string {
@@ -75,20 +76,22 @@ func schemaStatements() []string {
 			released boolean NOT NULL DEFAULT false,
 			PRIMARY KEY (migration, mark)
 		)`,
-	}, append(append(parkedStatements(), decisionStatements()...),
-		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion))...)
+	}, slices.Concat(parkedStatements(), decisionStatements(), indexStatements(), holdStatements(), []string{
+		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion),
+		fmt.Sprintf(`UPDATE segue.version SET version = %[1]d WHERE version < %[1]d`, schemaVersion),
+	})...)
 }
 
 // schemaLock keeps two processes from creating the schema at once: IF NOT EXISTS alone can fail when they race.
 const schemaLock = 0x7365677565 // "segue"
 
-// EnsureSchema creates the bookkeeping schema where it is missing and checks its version.
+// EnsureSchema creates the bookkeeping schema where it is missing, brings an older one up to date and checks its version.
 func EnsureSchema(ctx context.Context, conn *pgx.Conn) error {
 	version, err := readVersion(ctx, conn)
 	if err != nil {
 		return err
 	}
-	if version == 0 {
+	if version < schemaVersion {
 		if version, err = createSchema(ctx, conn); err != nil {
 			return err
 		}

@@ -38,6 +38,10 @@ type Config struct {
 	LockTimeout time.Duration
 	Asker       Asker
 	Park        Park
+	// IndexesAfterLoad drops the secondary indexes of tables that are empty before their load; IndexWorkers of them are made at the same time
+	// behind it.
+	IndexesAfterLoad bool
+	IndexWorkers     int
 	// NoOrigin leaves transactions without a replication origin. A server has few places for them.
 	NoOrigin bool
 }
@@ -101,6 +105,9 @@ func Open(ctx context.Context, cfg Config) (*Target, error) {
 }
 
 func (t *Target) setUp(ctx context.Context) error {
+	if err := t.refuse(ctx); err != nil {
+		return err
+	}
 	if err := t.own(ctx); err != nil {
 		return err
 	}

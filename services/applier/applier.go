@@ -8,6 +8,7 @@
 package applier
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"segue/pkg/change"
 	"segue/pkg/fault"
 	"segue/pkg/frontier"
+	"segue/pkg/migration"
 	"segue/pkg/pgtarget"
 	"segue/pkg/table"
 )
@@ -31,6 +33,11 @@ type Config struct {
 	SnapshotHold time.Duration
 	// Sources says which target tables each source table feeds: a table that is added later is loaded without its own foreign keys alone.
 	Sources map[table.Name][]table.Name
+	// Pause says how busy the target may be before the applier rests; without a limit it does not look. It looks each StrainEvery; 0: 1 s.
+	Pause       migration.Pause
+	StrainEvery time.Duration
+	// Look is how often people are told how far the indexes are; 0: 5 s.
+	Look time.Duration
 	// Retry is the first pause behind a transient error, which grows to 5 s; 0: 100 ms.
 	Retry time.Duration
 }
@@ -49,6 +56,7 @@ const (
 	defaultBytes   = 8 << 20
 	defaultHold    = 30 * time.Second
 	defaultRetry   = 100 * time.Millisecond
+	defaultLook    = 5 * time.Second
 	maxRetry       = 5 * time.Second
 	// grace is what a transaction that is being applied gets to end when the process stops.
 	grace = 5 * time.Second
@@ -65,23 +73,16 @@ type Applier struct {
 	counted   pgtarget.Stats
 	holds     chan struct{}
 	snapshots sync.WaitGroup
+	strain    *strain       // nil: there is no limit
+	open      bool          // a transaction is: nothing waits for less to do then
+	worked    time.Duration // on the last step
 }
 
 // Open takes the migration over on the target, waiting visibly while that cannot be reached, and takes foreign keys away where the
 // initial load is still to be done. Cursor then says where to open the source for Run.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Applier, error) {
-	if cfg.MaxChanges == 0 {
-		cfg.MaxChanges = defaultChanges
-	}
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = defaultBytes
-	}
-	if cfg.SnapshotHold == 0 {
-		cfg.SnapshotHold = defaultHold
-	}
-	if cfg.Retry == 0 {
-		cfg.Retry = defaultRetry
-	}
+	cfg.MaxChanges, cfg.MaxBytes = cmp.Or(cfg.MaxChanges, defaultChanges), cmp.Or(cfg.MaxBytes, defaultBytes)
+	cfg.SnapshotHold, cfg.Retry, cfg.Look = cmp.Or(cfg.SnapshotHold, defaultHold), cmp.Or(cfg.Retry, defaultRetry), cmp.Or(cfg.Look, defaultLook)
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
@@ -139,6 +140,10 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 	steps := f.start(run)
 	defer a.snapshots.Wait()
 	defer f.wait()
+	if a.cfg.Pause.Watches() {
+		a.strain = newStrain(a.cfg, a.deps)
+		f.wg.Go(func() { a.strain.watch(run) })
+	}
 	defer stop() // before the two that wait for it
 	for {
 		select {
@@ -148,9 +153,16 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 			if s.err != nil {
 				return s.err
 			}
+			if a.strain != nil && s.plan != nil && !a.open {
+				if err := a.rest(ctx, a.worked); err != nil {
+					return err
+				}
+			}
+			start := a.deps.Now()
 			if err := a.step(work, run, s); err != nil {
 				return err
 			}
+			a.worked, a.open = a.deps.Now().Sub(start), s.plan != nil && !s.plan.Frontier().Boundary
 			f.done(s)
 		}
 	}
@@ -241,6 +253,7 @@ func (a *Applier) onTarget(work, run context.Context, what string, do func(ctx c
 func (a *Applier) finishLoad(work, run context.Context) error {
 	a.deps.Log.Info("initial load complete: foreign keys are enforced now, which takes a while on large tables")
 	start := a.deps.Now()
+	defer a.watchIndexes(run)()
 	var notes []string
 	err := a.onTarget(work, run, "finish initial load", func(ctx context.Context) (err error) {
 		notes, err = a.target.Loaded(ctx)

@@ -93,7 +93,11 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	url := pgtest.Database(t)
+	return newRigOn(t, pgtest.Database(t))
+}
+
+func newRigOn(t *testing.T, url string) *rig {
+	t.Helper()
 	r := &rig{t: t, conn: pgtest.Connect(t, url), logs: &logs{wake: make(chan struct{}, 1)}, reg: prometheus.NewRegistry(),
 		source: &script{events: make(chan frontier.Event[change.Mapped], 1000)}, lsn: 1}
 	pgtest.Exec(t, r.conn, `CREATE TABLE p (id int PRIMARY KEY, name text); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE)`)

@@ -16,6 +16,8 @@ type Metrics struct {
 	lag, pending, appliedLSN, appliedFrontier prometheus.Gauge
 	parkedChanges                             prometheus.Counter
 	parked                                    prometheus.Gauge
+	sessions, standbyLag                      prometheus.Gauge
+	resting                                   *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics.
@@ -36,7 +38,15 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		reg.MustRegister(h)
 		return h
 	}
+	resting := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "segue_applier_resting", Help: "1 while a limit of target.pause_while is passed."}, []string{"reason"})
+	reg.MustRegister(resting)
+	for _, reason := range []string{tooManySessions, tooMuchLag} {
+		resting.WithLabelValues(reason).Set(0)
+	}
 	return &Metrics{
+		sessions:        gauge("target_active_sessions", "Sessions of others that run a statement on the target, where target.pause_while looks."),
+		standbyLag:      gauge("target_standby_lag_bytes", "Bytes of log that the target's slowest standby is behind, where target.pause_while looks."),
+		resting:         resting,
 		changes:         counter("changes_total", "Source changes applied."),
 		rowOps:          counter("row_ops_total", "Row operations applied, before folding."),
 		parkedChanges:   counter("parked_changes_total", "Source changes set aside: with a fault, or of a row that was parked already."),

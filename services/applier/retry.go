@@ -64,13 +64,26 @@ func (a *Applier) apply(work, run context.Context, p *pgtarget.Plan) error {
 			}
 		}
 		failed = true
-		return a.target.Apply(ctx, p)
+		err := a.target.Apply(ctx, p)
+		if err != nil && fault.ClassOf(err) == fault.ClassTransient {
+			a.target.LetGo(ctx) // the next attempt may be seconds away
+		}
+		return err
 	})
 	if err != nil {
-		return err
+		return a.reshaped(work, err)
 	}
 	a.observe(p, a.deps.Now().Sub(start))
 	return nil
+}
+
+// reshaped says so where an error that is final comes from a target table that somebody has altered.
+func (a *Applier) reshaped(ctx context.Context, err error) error {
+	if fault.ClassOf(err) == fault.ClassTransient || ctx.Err() != nil || errors.Is(err, pgtarget.ErrTakenOver) || errors.Is(err, pgtarget.ErrRewind) {
+		return err
+	}
+	a.target.LetGo(ctx)
+	return a.target.Reshaped(ctx, err)
 }
 
 // transientRewind makes the loss of an open transaction a reason to open the source again.

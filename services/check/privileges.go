@@ -74,7 +74,6 @@ SELECT n.nspname, c.relname, pg_get_userbyid(c.relowner), has_schema_privilege(n
                           CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
                           CASE WHEN NOT has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,
                           CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END], NULL),
-       c.relrowsecurity AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE')),
        (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A'))
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(s, t, place)
 JOIN pg_namespace n ON n.nspname = w.s JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.t
@@ -86,13 +85,13 @@ func (r *report) targetPrivileges(ctx context.Context, conn *pgx.Conn, u login, 
 	rows, err := conn.Query(ctx, targetPrivilegesSQL, schemas, tables)
 	r.each("target", rows, err, func(row pgx.CollectableRow) error {
 		var (
-			n                   table.Name
-			owner               string
-			usage, rowsFiltered bool
-			lacks               []string
-			triggers            int
+			n        table.Name
+			owner    string
+			usage    bool
+			lacks    []string
+			triggers int
 		)
-		if err := row.Scan(&n.Schema, &n.Table, &owner, &usage, &lacks, &rowsFiltered, &triggers); err != nil {
+		if err := row.Scan(&n.Schema, &n.Table, &owner, &usage, &lacks, &triggers); err != nil {
 			return err
 		}
 		object := "target " + n.String()
@@ -102,9 +101,6 @@ func (r *report) targetPrivileges(ctx context.Context, conn *pgx.Conn, u login, 
 		if len(lacks) > 0 {
 			what := strings.Join(lacks, ", ")
 			r.error(object, "role "+u.name+" lacks "+what, "GRANT "+what+" ON "+n.SQL()+" TO "+role+";")
-		}
-		if rowsFiltered && !u.super && !u.bypassesRLS {
-			r.error(object, "row-level security filters what role "+u.name+" writes and reads", "ALTER ROLE "+role+" BYPASSRLS;")
 		}
 		if triggers > 0 {
 			r.warn(object, fmt.Sprintf("%d triggers fire for every row that segue writes, and what they change is not what the source says", triggers),

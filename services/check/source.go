@@ -9,7 +9,6 @@ import (
 	"segue/pkg/fault"
 	"segue/pkg/mapping"
 	"segue/pkg/migration"
-	"segue/pkg/pgsource"
 	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
@@ -58,7 +57,9 @@ func (r *report) source(ctx context.Context, spec *migration.Spec) (s sourceSide
 	s.blurred = r.blurred(ctx, "source", conn, s.tables)
 	r.identities(s.tables)
 	r.keyless(ctx, conn, spec.Name.Slot(), s.tables)
-	r.busy(ctx, conn, spec, user)
+	if spec.Load.ActiveSessions > 0 || spec.Load.StandbyLag > 0 {
+		r.busy(ctx, conn, "source", "load.pause_while", user)
+	}
 	r.sourcePrivileges(ctx, conn, spec, user, names)
 	return s
 }
@@ -160,18 +161,15 @@ func (r *report) identities(tables []*table.Table) {
 	}
 }
 
-// busy looks whether the load's limits for a busy source can work.
-func (r *report) busy(ctx context.Context, conn *pgx.Conn, spec *migration.Spec, user login) {
-	if spec.Load.ActiveSessions == 0 && spec.Load.StandbyLag == 0 {
-		return
-	}
-	b, err := pgsource.ReadBusy(ctx, conn)
+// busy looks whether limits for a busy store can work.
+func (r *report) busy(ctx context.Context, conn *pgx.Conn, store, key string, user login) {
+	b, err := postgres.ReadBusy(ctx, conn)
 	if err != nil {
-		r.failure("source", err)
+		r.failure(store, err)
 		return
 	}
 	if b.Hidden {
-		r.error("source", "role "+user.name+" may not see what other sessions and standbys do: load.pause_while would never pause",
-			"GRANT pg_read_all_stats TO "+table.Quote(user.name)+"; -- or remove load.pause_while from segue.yaml")
+		r.error(store, "role "+user.name+" may not see what other sessions and standbys do: "+key+" would never pause",
+			"GRANT pg_read_all_stats TO "+table.Quote(user.name)+"; -- or remove "+key+" from segue.yaml")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"segue/pkg/migration"
+	"segue/pkg/pgtarget"
 	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
@@ -31,8 +32,16 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, source source
 		return t
 	}
 	t.encoding = r.encodingOf(ctx, "target", conn)
+	others, err := r.refused(ctx, conn, source)
+	if err != nil {
+		r.failure("target", err)
+		return t
+	}
 	var names []table.Name
 	for _, s := range source.selected {
+		if others[s.Target] {
+			continue
+		}
 		there, err := exists(ctx, conn, s.Target)
 		if err != nil {
 			r.failure("target", err)
@@ -58,7 +67,28 @@ func (r *report) target(ctx context.Context, spec *migration.Spec, source source
 	t.blurred = r.blurred(ctx, "target", conn, t.tables)
 	r.targetPrivileges(ctx, conn, user, names)
 	r.foreignKeys(ctx, conn, user, names)
+	r.indexes(ctx, conn, spec, user, names)
+	if spec.Target.Pause.Watches() {
+		r.busy(ctx, conn, "target", "target.pause_while", user)
+	}
 	return t
+}
+
+// refused reports what cannot be a target, and returns what of that is no table at all.
+func (r *report) refused(ctx context.Context, conn *pgx.Conn, source sourceSide) (map[table.Name]bool, error) {
+	var names []table.Name
+	for _, s := range source.selected {
+		names = append(names, s.Target)
+	}
+	found, err := pgtarget.Refusals(ctx, conn, names)
+	others := map[table.Name]bool{}
+	for _, f := range found {
+		r.error("target "+f.Table.String(), f.Text, f.Mend)
+		if f.NoTable {
+			others[f.Table] = true
+		}
+	}
+	return others, err
 }
 
 const targetServerSQL = `

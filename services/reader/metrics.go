@@ -9,6 +9,7 @@ import (
 	"segue/pkg/change"
 	"segue/pkg/migration"
 	"segue/pkg/pgsource"
+	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
 
@@ -145,7 +146,7 @@ func (m *metrics) load(p map[string]Progress) {
 	}
 }
 
-func (m *metrics) busy(b *pgsource.Busy, crowded, behind bool) {
+func (m *metrics) busy(b *postgres.Busy, crowded, behind bool) {
 	m.sessions.Set(float64(b.ActiveSessions))
 	m.lag.Set(float64(b.StandbyLag))
 	for reason, yes := range map[string]bool{tooManySessions: crowded, tooMuchLag: behind} {

@@ -284,7 +284,7 @@ func (o *opening) assemble(ctx context.Context) error {
 		cfg: o.cfg, log: o.log, metrics: o.metrics, tables: o.tables,
 		stream: o.stream, writer: o.writer, encoders: encoders, scanner: o.scanner, clock: o.scanner, emitter: emitter,
 		resumed: o.resumed, voided: o.voided, opened: o.identity.LSN, epoch: o.epoch, identity: o.identity,
-		busy:   func(ctx context.Context) (pgsource.Busy, error) { return pgsource.ReadBusy(ctx, o.pool) },
+		busy:   func(ctx context.Context) (postgres.Busy, error) { return postgres.ReadBusy(ctx, o.pool) },
 		wholes: &wholes{cfg: &o.cfg, scanner: o.scanner, life: o.writer.Incarnation()},
 		slot: func(ctx context.Context) (pgsource.SlotState, error) {
 			return pgsource.Inspect(ctx, o.pool, o.cfg.Slot)

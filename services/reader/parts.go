@@ -10,6 +10,7 @@ import (
 	"segue/pkg/chunk"
 	"segue/pkg/frontier"
 	"segue/pkg/pgsource"
+	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
 
@@ -25,7 +26,7 @@ type parts struct {
 	scanner  Scanner
 	clock    Clock
 	emitter  Emitter
-	busy     func(ctx context.Context) (pgsource.Busy, error)
+	busy     func(ctx context.Context) (postgres.Busy, error)
 	wholes   Wholes
 	slot     func(ctx context.Context) (pgsource.SlotState, error)
 	identity pgsource.Identity

@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 
-	"segue/pkg/pgsource"
+	"segue/pkg/postgres"
 	"segue/pkg/service"
 )
 
@@ -12,7 +12,7 @@ import (
 // nothing new is begun while a limit is passed. The stream goes on all the while.
 type strain struct {
 	desk     *desk
-	busy     func(ctx context.Context) (pgsource.Busy, error)
+	busy     func(ctx context.Context) (postgres.Busy, error)
 	sessions int   // more active sessions of others than this; 0: no limit
 	lag      int64 // a standby that is more bytes behind than this; 0: no limit
 	log      *slog.Logger
@@ -44,7 +44,7 @@ func (s *strain) watch(ctx context.Context) error {
 	}
 }
 
-func (s *strain) judge(b *pgsource.Busy) {
+func (s *strain) judge(b *postgres.Busy) {
 	crowded := s.sessions > 0 && b.ActiveSessions > s.sessions
 	behind := s.lag > 0 && b.StandbyLag > s.lag
 	s.metrics.busy(b, crowded, behind)

@@ -6,7 +6,7 @@ import (
 
 	"segue/pkg/chunk"
 	"segue/pkg/frontier"
-	"segue/pkg/pgsource"
+	"segue/pkg/postgres"
 )
 
 func TestStrainJudges(t *testing.T) {
@@ -14,14 +14,14 @@ func TestStrainJudges(t *testing.T) {
 	s := &strain{desk: d, sessions: 10, lag: 1 << 20, log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil)}
 	for _, tt := range []struct {
 		what string
-		busy pgsource.Busy
+		busy postgres.Busy
 		rest bool
 	}{
-		{"quiet", pgsource.Busy{ActiveSessions: 3}, false},
-		{"as many sessions as may be", pgsource.Busy{ActiveSessions: 10}, false},
-		{"one more", pgsource.Busy{ActiveSessions: 11}, true},
-		{"a standby behind", pgsource.Busy{StandbyLag: 1<<20 + 1}, true},
-		{"it has caught up", pgsource.Busy{StandbyLag: 1 << 20}, false},
+		{"quiet", postgres.Busy{ActiveSessions: 3}, false},
+		{"as many sessions as may be", postgres.Busy{ActiveSessions: 10}, false},
+		{"one more", postgres.Busy{ActiveSessions: 11}, true},
+		{"a standby behind", postgres.Busy{StandbyLag: 1<<20 + 1}, true},
+		{"it has caught up", postgres.Busy{StandbyLag: 1 << 20}, false},
 	} {
 		s.judge(&tt.busy)
 		if d.resting != tt.rest {

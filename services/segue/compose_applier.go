@@ -8,6 +8,7 @@ import (
 	"segue/pkg/config"
 	"segue/pkg/frontier"
 	"segue/pkg/kafka"
+	"segue/pkg/migration"
 	"segue/pkg/pgtarget"
 	"segue/pkg/request"
 	"segue/pkg/service"
@@ -38,8 +39,9 @@ func (w *work) runApplier(ctx context.Context, status *service.Status) error {
 		URL: string(w.spec.Target.Postgres), App: w.spec.Name.ApplicationName("applier"), Migration: string(w.spec.Name),
 		Owner: w.owner, Mode: pgtarget.Mode(w.stages), Fingerprint: p.mapping.Fingerprint(), Targets: p.mapping.Targets(),
 		AcceptMapping: w.choices.acceptMapping, Asker: asker,
+		IndexesAfterLoad: w.spec.Target.Indexes == migration.IndexesAfterLoad, IndexWorkers: w.spec.Target.IndexWorkers,
 		Park: pgtarget.Park{Limit: w.spec.Park.Limit, PerTable: w.spec.Park.PerTable},
-	}, Sources: feeds(p)}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
+	}, Sources: feeds(p), Pause: w.spec.Target.Pause}, applier.Deps{Log: w.log.With("service", "applier"), Metrics: w.meters.applier, Waiting: shown(status)})
 	if err != nil {
 		return err
 	}

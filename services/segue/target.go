@@ -18,19 +18,21 @@ func (p *process) targetCommand() command {
 	return command{
 		use: "target", short: "prepare the target for the migration, and finish it",
 		long: `While segue writes, foreign keys of and to its target tables are NO ACTION and DEFERRABLE: an ON DELETE
-CASCADE there would delete rows that the stream does not know of. "run" does both steps by itself where it may.`,
-		example: "  segue target prepare --sql   # print what the tables' owner has to run\n  segue target finish          # after cutover: foreign keys as they were",
+CASCADE there would delete rows that the stream does not know of. With target.indexes: after_load in segue.yaml, secondary
+indexes of empty tables go for the load, too. "run" does all of it by itself where it may.`,
+		example: "  segue target prepare --sql   # print what the tables' owner has to run\n  segue target finish          # after cutover: foreign keys and indexes as they were",
 		children: []command{
-			p.targetStep("prepare", "keep the foreign keys' definitions and take them away for the initial load", prepareStep),
-			p.targetStep("finish", "give the foreign keys back as they were before", finishStep),
+			p.targetStep("prepare", "keep foreign keys (and indexes, with target.indexes: after_load) and take them away for the initial load", prepareStep),
+			p.targetStep("finish", "give foreign keys and indexes back as they were before", finishStep),
 		},
 	}
 }
 
-// step works on the target's foreign keys.
+// step works on the target's foreign keys and indexes.
 type step struct {
 	sql func(context.Context, *pgx.Conn, *migration.Spec) ([]string, error)
-	run func(context.Context, *pgx.Conn, *migration.Spec) error
+	// run returns notes for people, as behind does.
+	run func(context.Context, *pgx.Conn, *migration.Spec) ([]string, error)
 	// behind runs after it, whether there was anything to do or not, and returns notes for people.
 	behind func(context.Context, *pgx.Conn, *migration.Spec) ([]string, error)
 }
@@ -42,22 +44,40 @@ var (
 			if err != nil {
 				return nil, err
 			}
-			return pgtarget.PrepareSQL(ctx, conn, string(spec.Name), tables)
+			sql, err := pgtarget.PrepareSQL(ctx, conn, string(spec.Name), tables)
+			if err != nil || spec.Target.Indexes != migration.IndexesAfterLoad {
+				return sql, err
+			}
+			more, err := pgtarget.DropIndexesSQL(ctx, conn, string(spec.Name), tables)
+			return append(sql, more...), err
 		},
-		run: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) error {
+		run: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) ([]string, error) {
 			tables, err := targetTables(ctx, spec)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			return pgtarget.PrepareKeys(ctx, conn, string(spec.Name), tables)
+			if err := pgtarget.PrepareKeys(ctx, conn, string(spec.Name), tables); err != nil || spec.Target.Indexes != migration.IndexesAfterLoad {
+				return nil, err
+			}
+			return nil, pgtarget.DropIndexes(ctx, conn, string(spec.Name), tables)
 		},
 	}
 	finishStep = step{
 		sql: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) ([]string, error) {
-			return pgtarget.FinishSQL(ctx, conn, string(spec.Name))
+			sql, err := pgtarget.RestoreIndexesSQL(ctx, conn, string(spec.Name))
+			if err != nil {
+				return nil, err
+			}
+			more, err := pgtarget.FinishSQL(ctx, conn, string(spec.Name))
+			return append(sql, more...), err
 		},
-		run: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) error {
-			return pgtarget.FinishKeys(ctx, conn, string(spec.Name))
+		run: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) ([]string, error) {
+			notes, err := pgtarget.RestoreIndexes(ctx, pgtarget.IndexBuild{URL: string(spec.Target.Postgres), App: spec.Name.ApplicationName("target"),
+				Migration: string(spec.Name), Workers: spec.Target.IndexWorkers})
+			if err != nil {
+				return nil, err
+			}
+			return notes, pgtarget.FinishKeys(ctx, conn, string(spec.Name))
 		},
 		behind: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) ([]string, error) {
 			if err := pgtarget.DropOrigin(ctx, conn, string(spec.Name)); err != nil {
@@ -111,6 +131,11 @@ func (p *process) targetStep(name, short string, s step) command {
 }
 
 func (p *process) targetRun(ctx context.Context, conn *pgx.Conn, spec *migration.Spec, s step, onlyPrint bool) error {
+	if !onlyPrint { // an older segue's schema may lack what the statements are worked out from
+		if err := pgtarget.EnsureSchema(ctx, conn); err != nil {
+			return err
+		}
+	}
 	statements, err := s.sql(ctx, conn, spec)
 	if err != nil {
 		return err
@@ -120,15 +145,16 @@ func (p *process) targetRun(ctx context.Context, conn *pgx.Conn, spec *migration
 		return err
 	}
 	if len(statements) == 0 {
-		_, _ = fmt.Fprintln(p.stderr, "foreign keys: nothing to do")
+		_, _ = fmt.Fprintln(p.stderr, "foreign keys and indexes: nothing to do")
 	} else {
-		if err := pgtarget.EnsureSchema(ctx, conn); err != nil {
+		notes, err := s.run(ctx, conn, spec)
+		for _, n := range notes {
+			_, _ = fmt.Fprintln(p.stderr, n)
+		}
+		if err != nil {
 			return err
 		}
-		if err := s.run(ctx, conn, spec); err != nil {
-			return err
-		}
-		_, _ = fmt.Fprintf(p.stderr, "foreign keys: done, %s\n", count(len(statements), "statement"))
+		_, _ = fmt.Fprintf(p.stderr, "foreign keys and indexes: done, %s\n", count(len(statements), "statement"))
 	}
 	if s.behind == nil {
 		return nil

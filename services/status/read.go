@@ -59,6 +59,20 @@ func readTarget(ctx context.Context, c Config) (t Target, err error) {
 		Exists: true, Position: p.At, At: p.At.String(), Mode: string(p.Mode), Owner: p.Owner, Loaded: p.Loaded,
 		Committed: p.Committed, Applied: p.Applied, Changes: p.Changes, Pending: p.Pending, Parked: p.ParkedRows, ParkedChanges: p.Parked,
 	}
+	if pause := &c.Spec.Target.Pause; pause.Watches() {
+		b, err := postgres.ReadBusy(ctx, conn)
+		if err != nil {
+			return t, err
+		}
+		t.Crossed = pause.Crossed(b.ActiveSessions, b.StandbyLag)
+	}
+	indexes, err := pgtarget.ReadIndexes(ctx, conn, string(c.Spec.Name))
+	if err != nil {
+		return t, err
+	}
+	if t.IndexesKept, t.IndexesMade = indexes.Kept, indexes.Made; indexes.Kept > 0 {
+		t.Indexes = indexes.String()
+	}
 	if p.ParkedRows > 0 {
 		counts, err := pgtarget.ParkedCounts(ctx, conn, string(c.Spec.Name))
 		if err != nil {

@@ -96,6 +96,11 @@ type Target struct {
 	// ParkedChanges is how many changes were ever set aside: those that a later one has superseded, too.
 	ParkedChanges int64    `json:"parked_changes"`
 	ParkedTables  []Parked `json:"parked_tables,omitempty"`
+	Crossed       []string `json:"crossed"` // limits of target.pause_while, with figures: the applier rests
+	// IndexesKept is how many indexes were taken away for the load, IndexesMade how many of them are there again.
+	IndexesKept int    `json:"indexes_kept"`
+	IndexesMade int    `json:"indexes_made"`
+	Indexes     string `json:"indexes,omitempty"` // the same, with what is being made now
 }
 
 // Parked is how many rows of a source table are set aside.

@@ -15,6 +15,7 @@ import (
 	"segue/pkg/frontier"
 	"segue/pkg/kafka"
 	"segue/pkg/migration"
+	"segue/pkg/pgtarget"
 	"segue/pkg/pgtest"
 	"segue/pkg/table"
 	"segue/pkg/wire"
@@ -162,5 +163,46 @@ func TestASlotInDanger(t *testing.T) {
 	}
 	if len(r.Source.Crossed) != 1 || r.Source.Unconfirmed <= 0 {
 		t.Errorf("%+v", r.Source)
+	}
+}
+
+// A target that is busier than it may be, and the indexes that are away.
+func TestATargetUnderStrain(t *testing.T) {
+	target := pgtest.Database(t)
+	s := spec(t, pgtest.Database(t), target)
+	s.Target.Pause.ActiveSessions = 1
+	conn := pgtest.Connect(t, target)
+	if err := pgtarget.EnsureSchema(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, conn, `INSERT INTO segue.progress (migration, mode, fingerprint, owner, backend_pid, backend_start) VALUES ('shown', 'fused', '', '', 0, 'epoch')`,
+		`CREATE TABLE a (id int PRIMARY KEY, v int)`, `CREATE INDEX a_v ON a (v)`, `SELECT pg_advisory_lock(1)`)
+	if err := pgtarget.DropIndexes(t.Context(), conn, "shown", []table.Name{{Schema: "public", Table: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 3)
+	for range 3 {
+		other := pgtest.Connect(t, target)
+		go func() {
+			_, err := other.Exec(t.Context(), `SELECT pg_advisory_lock(1), pg_advisory_unlock(1)`)
+			done <- err
+		}()
+	}
+	c := status.Config{Spec: s, Reason: "none"}
+	deadline := time.Now().Add(20 * time.Second)
+	r := status.Look(t.Context(), c, nil)
+	for len(r.Target.Crossed) == 0 && time.Now().Before(deadline) {
+		r = status.Look(t.Context(), c, nil)
+	}
+	for _, want := range []string{"OVER: ", "sessions of others are active, target.pause_while.active_sessions is 1: the applier rests", "indexes  taken away for the load: 0 of 1 indexes made"} {
+		if got := page(r); !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	pgtest.Exec(t, conn, `SELECT pg_advisory_unlock_all()`)
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -131,6 +131,12 @@ func (p page) target(t Target) {
 	}
 	p.line("  %-13s %-28s committed %s ago, last source commit %s ago, by %s", "applied", t.At, p.since(t.Applied), p.since(t.Committed), t.Owner)
 	p.line("  %s, %s; %d changes, %d pending, %d parked", t.Mode, load, t.Changes, t.Pending, t.Parked)
+	for _, c := range t.Crossed {
+		p.line("  OVER: %s: the applier rests", c)
+	}
+	if t.IndexesKept > 0 {
+		p.line("  indexes  taken away for the load: %s", t.Indexes)
+	}
 	for _, k := range t.ParkedTables {
 		p.line("  parked   %-40s %d rows: segue dead list", k.Name, k.Rows)
 	}

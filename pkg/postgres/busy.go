@@ -1,13 +1,11 @@
-package pgsource
+package postgres
 
 import (
 	"context"
 	"fmt"
-
-	"segue/pkg/postgres"
 )
 
-// Busy is what others make of a source at one moment.
+// Busy is what others make of a server at one moment.
 type Busy struct {
 	// ActiveSessions are the client sessions that run a statement, segue's own left out.
 	ActiveSessions int
@@ -26,9 +24,9 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_stat_activity
        NOT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')`
 
 // ReadBusy asks the server. It takes no lock and a fraction of a millisecond.
-func ReadBusy(ctx context.Context, q postgres.Querier) (b Busy, err error) {
+func ReadBusy(ctx context.Context, q Querier) (b Busy, err error) {
 	if err = q.QueryRow(ctx, busySQL).Scan(&b.ActiveSessions, &b.StandbyLag, &b.Hidden); err != nil {
-		return b, fmt.Errorf("ask how busy the source is: %w", postgres.Safe(err))
+		return b, fmt.Errorf("ask how busy the server is: %w", Safe(err))
 	}
 	return b, nil
 }

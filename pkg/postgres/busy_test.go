@@ -1,4 +1,4 @@
-package pgsource_test
+package postgres_test
 
 import (
 	"context"
@@ -7,14 +7,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"segue/pkg/pgsource"
 	"segue/pkg/pgtest"
+	"segue/pkg/postgres"
 )
 
 func TestBusyNeedsARoleThatSees(t *testing.T) {
 	url := pgtest.Database(t)
 	admin := pgtest.Connect(t, url)
-	b, err := pgsource.ReadBusy(t.Context(), admin)
+	b, err := postgres.ReadBusy(t.Context(), admin)
 	if err != nil || b.Hidden || b.StandbyLag != 0 {
 		t.Errorf("as superuser: %+v, %v", b, err)
 	}
@@ -31,11 +31,11 @@ func TestBusyNeedsARoleThatSees(t *testing.T) {
 		}
 	})
 	conn := pgtest.Connect(t, strings.Replace(url, "postgres@", role+"@", 1))
-	if b, err = pgsource.ReadBusy(t.Context(), conn); err != nil || !b.Hidden {
+	if b, err = postgres.ReadBusy(t.Context(), conn); err != nil || !b.Hidden {
 		t.Errorf("as a plain role: %+v, %v", b, err)
 	}
 	pgtest.Exec(t, admin, "GRANT pg_read_all_stats TO "+role)
-	if b, err = pgsource.ReadBusy(t.Context(), conn); err != nil || b.Hidden {
+	if b, err = postgres.ReadBusy(t.Context(), conn); err != nil || b.Hidden {
 		t.Errorf("with pg_read_all_stats: %+v, %v", b, err)
 	}
 }
