@@ -28,8 +28,8 @@ func takenOver() error {
 	return fault.Fatal(ErrTakenOver, "run one applier per migration; this one stops")
 }
 
-// ErrRewind says that an open transaction of several slices was lost: the source has to be opened again at Cursor.
-var ErrRewind = errors.New("an open target transaction was lost: read again from the last commit")
+// ErrRewind says that the target stands before what this process has given to it: the source has to be opened again at Cursor.
+var ErrRewind = errors.New("read again from the target's last commit")
 
 // FingerprintError says that the mapping is not the one that the target was written by.
 type FingerprintError struct{ Target, Own string }

@@ -59,7 +59,8 @@ type Target struct {
 	pending  pendingKeys
 	parked   parkedKeys
 	tx       transaction
-	lost     bool // slices of an open transaction went with the connection, and nobody was told yet
+	former   string // the owner that the row named before
+	lost     error  // what went with the connection beside the open plan, and nobody was told yet
 	notes    []string
 	reloads  map[table.Name]int // by source table without key: how often this process asked for all of it
 	stats    Stats

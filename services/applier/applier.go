@@ -149,7 +149,7 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 				return s.err
 			}
 			if err := a.step(work, run, s); err != nil {
-				return err
+				return a.rewinds(err)
 			}
 			f.done(s)
 		}
