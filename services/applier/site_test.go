@@ -31,6 +31,7 @@ type site struct {
 	logs  *logs
 	rig   *rig // for its metrics
 	stop  func() error
+	ended chan error // once it ended for good
 
 	mu    sync.Mutex
 	waits []string
@@ -91,6 +92,7 @@ func (s *site) waiting(why string) {
 func (s *site) start() {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	done := make(chan error, 1)
+	s.ended = done
 	go func() {
 		for {
 			a, err := Open(ctx, s.cfg, s.deps)
@@ -105,9 +107,24 @@ func (s *site) start() {
 	}()
 	s.stop = sync.OnceValue(func() error {
 		cancel()
-		return <-done
+		err := <-done
+		done <- err
+		return err
 	})
 	s.t.Cleanup(func() { _ = s.stop() })
+}
+
+// ends waits until the applier ends by itself.
+func (s *site) ends() error {
+	s.t.Helper()
+	select {
+	case err := <-s.ended:
+		s.ended <- err
+		return err
+	case <-time.After(patience):
+		s.t.Fatalf("it goes on\n%s", s.logs.tail())
+		return nil
+	}
 }
 
 // sql runs a statement on the target as a superuser, in a session of its own.
@@ -142,6 +159,9 @@ func (s *site) until(what, sql string, args ...any) {
 		select {
 		case <-ctx.Done():
 			s.t.Fatalf("not yet: %s (%v)\n%s", what, err, s.logs.tail())
+		case err := <-s.ended:
+			s.ended <- err
+			s.t.Fatalf("the applier ended, not yet: %s: %v\n%s", what, err, s.logs.tail())
 		case <-tick.C:
 		}
 	}
@@ -211,3 +231,12 @@ func (s *site) shown(reason string) {
 
 // contextOf is for what is done behind the end of a test.
 func contextOf(t *testing.T) context.Context { return context.WithoutCancel(t.Context()) }
+
+// again waits until something more is written, or for a moment.
+func (l *logs) again(t *testing.T) {
+	select {
+	case <-l.wake:
+	case <-time.After(5 * time.Millisecond):
+	case <-t.Context().Done():
+	}
+}
