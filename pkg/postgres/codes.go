@@ -42,9 +42,9 @@ func classOfCode(code string) fault.Class {
 		return fault.ClassFatal
 	case "25006", // read only: the server will be promoted, or told apart by a person
 		"25P03", "25P04", // the session was ended for a transaction that took too long
-		"55P03", // lock not available
-		"55006", // object in use: a slot's former owner is still being shut down
-		"57014", // a timeout cancelled it
+		"55P03",          // lock not available
+		"55006",          // object in use: a slot's former owner is still being shut down
+		"57014",          // a timeout cancelled it
 		"58000", "58030", // the system under the server failed: an I/O error passes, or the server stops by itself
 		"HV00N": // a foreign server cannot be reached
 		return fault.ClassTransient

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,5 +113,36 @@ func TestConditionsHaveTheirNames(t *testing.T) {
 	}
 	if named < 30 {
 		t.Errorf("only %d codes have a name", named)
+	}
+}
+
+// TestTheCasesNameTheirTests sees that each test that the document names is there.
+func TestTheCasesNameTheirTests(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, dir := range []string{"../pgtarget", "../../services/applier", "../../services/segue"} {
+		files, err := filepath.Glob(dir + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	names := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(names) < 15 {
+		t.Errorf("only %d tests are named", len(names))
+	}
+	for _, m := range names {
+		if !strings.Contains(code.String(), "func "+m[1]+"(t *testing.T)") {
+			t.Errorf("there is no %s", m[1])
+		}
 	}
 }

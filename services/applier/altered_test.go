@@ -58,7 +58,7 @@ func TestADamagedTargetStops(t *testing.T) {
 	conn := pgtest.Connect(t, s.admin)
 	pgtest.Exec(t, conn, `CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'XX002'; END $$`,
 		"CREATE TRIGGER damage BEFORE UPDATE ON p FOR EACH ROW EXECUTE FUNCTION damage()")
-	s.updates(s.pick(s.course.p))
+	s.updates(s.pick(s.p))
 	if err := s.ends(); fault.ClassOf(err) != fault.ClassFatal || !strings.Contains(err.Error(), "XX002") {
 		t.Fatal(err)
 	}

@@ -95,9 +95,9 @@ func (s *site) updates(ids ...int) {
 
 func TestDeadlockWithSomebodyElseIsTriedAgain(t *testing.T) {
 	s, _, _ := started(t)
-	one, two := s.pick(s.course.p), 0
+	one, two := s.pick(s.p), 0
 	for two = one; two == one; {
-		two = s.pick(s.course.p)
+		two = s.pick(s.p)
 	}
 	// The second row is somebody else's first, and who waits last finds no deadlock for a long time: segue finds it.
 	u := s.user("SET deadlock_timeout = '1min'", "BEGIN", fmt.Sprintf("SELECT FROM p WHERE id = %d FOR UPDATE", two))
@@ -125,7 +125,7 @@ func TestSettingsOfTheRoleDoNotReachTransactions(t *testing.T) {
 		s.caughtUp()
 		_, _ = u.conn.Exec(t.Context(), "COMMIT") // it may be theirs that cannot be serialized
 	}
-	id := s.pick(s.course.p)
+	id := s.pick(s.p)
 	u := s.user("BEGIN", fmt.Sprintf("SELECT FROM p WHERE id = %d FOR UPDATE", id))
 	s.updates(id)
 	s.until("a statement lasts longer than the role's timeouts", `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'segue test'
@@ -155,7 +155,7 @@ func TestALockThatIsHeldIsWaitedForWithGrowingPauses(t *testing.T) {
 func TestACancelledStatementIsTriedAgain(t *testing.T) {
 	s, _, _ := started(t)
 	for range 3 {
-		id := s.pick(s.course.p)
+		id := s.pick(s.p)
 		u := s.user("BEGIN", fmt.Sprintf("SELECT FROM p WHERE id = %d FOR UPDATE", id))
 		s.updates(id)
 		s.run(5)
