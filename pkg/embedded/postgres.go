@@ -83,6 +83,16 @@ func (p *Postgres) URL(database string) string {
 // PID is the process id of the server.
 func (p *Postgres) PID() int { return p.process.Pid }
 
+// Runs says whether the server is there: one that its data's disk is too small for ends by itself.
+func (p *Postgres) Runs() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
 // Stop ends all sessions, shuts the server down and waits for it.
 func (p *Postgres) Stop(ctx context.Context) error {
 	if err := p.process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -22,6 +22,8 @@ const (
 	Stream = "stream"
 	// Replication opens a replication connection.
 	Replication = "replication"
+	// Any is every message that a framer names. PostgreSQL's are named by their kind: startup, parse, bind, execute, sync, query, copy data, …
+	Any = "any"
 )
 
 // Kafka frames requests to a broker. Frontier topics are known by their names, which stand in produce requests up to version 12: a broker that speaks
@@ -53,7 +55,7 @@ func (kafka) Next(b []byte) (int, string) {
 // Postgres frames what a client sends to a server, without TLS.
 func Postgres() Framer { return &postgres{} }
 
-type postgres struct{ started bool }
+type postgres struct{ started, replicates bool }
 
 const protocolVersion3 = 3
 
@@ -70,12 +72,18 @@ func (p *postgres) Next(b []byte) (int, string) {
 		return 0, ""
 	}
 	switch {
-	case b[0] == 'd' && size > 5 && b[5] == 'r':
+	case p.replicates && b[0] == 'd' && size > 5 && b[5] == 'r':
 		return size, Status
-	case b[0] == 'Q' && bytes.HasPrefix(b[5:size], []byte("START_REPLICATION")):
+	case p.replicates && b[0] == 'Q' && bytes.HasPrefix(b[5:size], []byte("START_REPLICATION")):
 		return size, Stream
 	}
-	return size, ""
+	return size, messages[b[0]]
+}
+
+// messages are the others that an ordinary session sends.
+var messages = map[byte]string{
+	'P': "parse", 'B': "bind", 'D': "describe", 'E': "execute", 'S': "sync", 'H': "flush", 'C': "close",
+	'Q': "query", 'd': "copy data", 'c': "copy done", 'f': "copy fail", 'p': "password", 'X': "terminate",
 }
 
 // startup frames what comes before the first typed message: requests for encryption, then the startup message itself.
@@ -88,8 +96,9 @@ func (p *postgres) startup(b []byte) (int, string) {
 		return 0, ""
 	}
 	p.started = binary.BigEndian.Uint16(b[4:]) == protocolVersion3
-	if p.started && bytes.Contains(b[:size], []byte("\x00replication\x00")) {
+	p.replicates = p.started && bytes.Contains(b[:size], []byte("\x00replication\x00"))
+	if p.replicates {
 		return size, Replication
 	}
-	return size, ""
+	return size, "startup"
 }

@@ -23,7 +23,7 @@ type Point struct {
 	fired  chan struct{}
 }
 
-// At breaks a connection at a message of this name, the first one after so many; each point fires once.
+// At breaks a connection at a message of this name, the first one after so many; each point fires once. Messages of all connections count.
 func (p *Proxy) At(name string, action Action, skip int) *Point {
 	point := &Point{name: name, action: action, skip: skip, fired: make(chan struct{})}
 	p.mu.Lock()
@@ -59,8 +59,9 @@ func (p *Proxy) meets(name string) *Point {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen[name]++
+	p.seen[Any]++
 	for i, point := range p.points {
-		if point.name != name {
+		if point.name != name && point.name != Any {
 			continue
 		}
 		if point.skip > 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,10 +208,39 @@ func TestPostgresPoints(t *testing.T) {
 	if n := p.Seen(nettest.Status) + p.Seen(nettest.Stream); n != 0 {
 		t.Errorf("%d messages of replication on an ordinary connection", n)
 	}
+	if _, err := conn.PgConn().CopyFrom(ctx, strings.NewReader("row\n"), "COPY pg_temp.t FROM STDIN"); err == nil {
+		t.Error("a table that is not there was filled")
+	}
+	for _, name := range []string{"startup", "parse", "bind", "execute", "sync", "query"} {
+		if p.Seen(name) == 0 {
+			t.Errorf("no %s was seen", name)
+		}
+	}
+	all := p.Seen(nettest.Any)
+	point := p.At(nettest.Any, nettest.Before, 1)
+	if err := conn.QueryRow(ctx, "SELECT 1").Scan(&one); err == nil { // bind, and then it breaks
+		t.Error("the connection was not broken")
+	}
+	select {
+	case <-point.Fired():
+	case <-ctx.Done():
+		t.Error("the second message was not met")
+	}
+	if n := p.Seen(nettest.Any) - all; n != 2 {
+		t.Errorf("%d messages were met, want 2", n)
+	}
 	f := nettest.Postgres()
-	startup := []byte{0, 0, 0, 8, 0, 3, 0, 0}
-	if size, _ := f.Next(startup); size != 8 {
-		t.Fatalf("startup message: size %d", size)
+	if size, name := f.Next([]byte{0, 0, 0, 8, 0, 3, 0, 0}); size != 8 || name != "startup" {
+		t.Fatalf("startup message: size %d, name %q", size, name)
+	}
+	if size, name := f.Next([]byte("d\x00\x00\x00\x06r\n")); size != 7 || name != "copy data" {
+		t.Errorf("a row of COPY: size %d, name %q", size, name)
+	}
+	f = nettest.Postgres()
+	startup := []byte("\x00\x00\x00\x1f\x00\x03\x00\x00\x00replication\x00database\x00\x00")
+	startup[3] = byte(len(startup))
+	if size, name := f.Next(startup); size != len(startup) || name != nettest.Replication {
+		t.Fatalf("startup message of a stream: size %d, name %q", size, name)
 	}
 	status := append([]byte{'d', 0, 0, 0, 4 + 34, 'r'}, make([]byte, 33)...)
 	if size, name := f.Next(append(status, 'd')); size != len(status) || name != nettest.Status {

@@ -161,7 +161,7 @@ func dataError(err error) bool {
 	if err == nil || !serverError(err) {
 		return false
 	}
-	return fault.ClassOf(postgres.Safe(err)) == fault.ClassPoison || postgres.SQLState(err) == codeCardinality
+	return fault.ClassOf(postgres.Safe(err)) == fault.ClassPoison
 }
 
 // commitGroups returns where source transactions begin in changes, the first included.

@@ -16,13 +16,12 @@ const Stage = "applier"
 
 // The codes of PostgreSQL that decide something here.
 const (
-	codeForeignKey  = "23503"
-	codeUnique      = "23505"
-	codeExclusion   = "23P01"
-	codeDivision    = "22012"
-	codePrivilege   = "42501"
-	codeUndefined   = "42704"
-	codeCardinality = "21000"
+	codeForeignKey = "23503"
+	codeUnique     = "23505"
+	codeExclusion  = "23P01"
+	codeDivision   = "22012"
+	codePrivilege  = "42501"
+	codeUndefined  = "42704"
 )
 
 // ErrTakenOver says that another process owns the migration now. This one must not write again.
@@ -32,8 +31,8 @@ func takenOver() error {
 	return fault.Fatal(ErrTakenOver, "run one applier per migration; this one stops")
 }
 
-// ErrRewind says that an open transaction of several slices was lost: the source has to be opened again at Cursor.
-var ErrRewind = errors.New("an open target transaction was lost: read again from the last commit")
+// ErrRewind says that the target stands before what this process has given to it: the source has to be opened again at Cursor.
+var ErrRewind = errors.New("read again from the target's last commit")
 
 // FingerprintError says that the mapping is not the one that the target was written by.
 type FingerprintError struct{ Target, Own string }

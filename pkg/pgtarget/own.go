@@ -28,7 +28,7 @@ func (t *Target) own(ctx context.Context) error {
 			return err
 		}
 	}
-	return t.writeOwner(ctx, "")
+	return t.writeOwner(ctx, false)
 }
 
 // mayOwn refuses what would make the offsets or the rows in the target mean something else.
@@ -65,9 +65,11 @@ func (t *Target) terminate(ctx context.Context, pid int32, start time.Time) erro
 	return nil
 }
 
-// writeOwner makes this backend the owner, under the row's lock. only: the owner that the row must name for that, or
-// "" for any.
-func (t *Target) writeOwner(ctx context.Context, only string) error {
+// writeOwner makes this backend the owner, under the row's lock. again: it was so before, and stays it only where nobody else was in between.
+// A row that names the owner before this one is no other's: the server has lost the take-over.
+func (t *Target) writeOwner(ctx context.Context, again bool) error {
+	before := t.progress
+	var former string
 	err := pgx.BeginFunc(ctx, t.conn, func(tx pgx.Tx) error {
 		if err := postgres.Pin(ctx, tx); err != nil {
 			return err
@@ -82,9 +84,10 @@ func (t *Target) writeOwner(ctx context.Context, only string) error {
 		if err := tx.QueryRow(ctx, `SELECT owner FROM segue.progress WHERE migration = $1 FOR UPDATE`, t.cfg.Migration).Scan(&owner); err != nil {
 			return err
 		}
-		if only != "" && owner != only {
+		if again && owner != t.owner && owner != t.former {
 			return takenOver()
 		}
+		former = owner
 		if _, err := tx.Exec(ctx, `
 			UPDATE segue.progress SET owner = $2, mode = $3, fingerprint = $4, backend_pid = pg_catalog.pg_backend_pid(),
 			       backend_start = (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())
@@ -94,7 +97,11 @@ func (t *Target) writeOwner(ctx context.Context, only string) error {
 		return t.readOwned(ctx, tx)
 	})
 	if err != nil {
+		t.progress = before // what it has committed is what counts until the row could be read
 		return step("take over the progress row of "+t.cfg.Migration, err)
+	}
+	if !again {
+		t.former = former
 	}
 	return nil
 }

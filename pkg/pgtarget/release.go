@@ -13,7 +13,7 @@ import (
 // LetGo ends what a failed Apply has left open, so that no lock is held while somebody waits for a better moment. Recover
 // tells later what was lost by it. It is tried only: a connection that is gone holds nothing.
 func (t *Target) LetGo(ctx context.Context) {
-	t.lost = t.lost || t.tx.slices > 0
+	t.noteLost()
 	_ = t.Rollback(ctx)
 }
 

@@ -64,7 +64,8 @@ type Target struct {
 	pending  pendingKeys
 	parked   parkedKeys
 	tx       transaction
-	lost     bool // slices of an open transaction went with the connection, and nobody was told yet
+	former   string // the owner that the row named before
+	lost     error  // what went with the connection beside the open plan, and nobody was told yet
 	notes    []string
 	wary     int                // plans that are applied in steps, because some before them held rows that were refused
 	stepRows int                // from how many changes on

@@ -1,8 +1,10 @@
 package pgtarget
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"segue/pkg/change"
+	"segue/pkg/fault"
 	"segue/pkg/frontier"
+	"segue/pkg/postgres"
 )
 
 const (
@@ -83,11 +87,18 @@ func (t *Target) Rollback(ctx context.Context) error {
 	return step("roll back", t.exec(ctx, "ROLLBACK"))
 }
 
+// noteLost remembers until the server is back that slices are gone: they must be read again, or the rest of their transaction would commit alone.
+func (t *Target) noteLost() {
+	if t.lost == nil && t.tx.slices > 0 {
+		t.lost = fmt.Errorf("an open target transaction was lost: %w", ErrRewind)
+	}
+}
+
 // Recover makes the target usable behind a transient error: the transaction is rolled back, or the connection made again.
-// The row then says what was committed: a plan whose COMMIT had an unknown outcome is there if Cursor is where it ends.
+// The row then says what was committed: a plan whose COMMIT had an unknown outcome is there if Cursor is where it ends. ErrRewind says that
+// more is gone than the open transaction: what comes next from the source does not fit any more.
 func (t *Target) Recover(ctx context.Context) error {
-	// Remembered until the server is back: slices that are gone must be read again, or the rest of their transaction would commit alone.
-	t.lost = t.lost || t.tx.slices > 0
+	t.noteLost()
 	if !t.conn.IsClosed() {
 		if err := t.Rollback(ctx); err != nil && !t.conn.IsClosed() {
 			return err
@@ -99,30 +110,50 @@ func (t *Target) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	if t.lost {
-		t.lost = false
-		return ErrRewind
-	}
-	return nil
+	lost := t.lost
+	t.lost = nil
+	return lost
 }
 
 // reconnect comes back as the same owner: where the row names another one, this process has been taken over.
 func (t *Target) reconnect(ctx context.Context) error {
 	before := t.progress
 	if err := t.connect(ctx); err != nil {
-		return err
+		return awaited(err)
 	}
 	// The old backend may still be busy with a COMMIT: the row is read when it has gone.
 	err := t.terminate(ctx, before.BackendPID, before.BackendStart)
 	if err == nil {
-		err = t.writeOwner(ctx, t.owner)
+		err = t.writeOwner(ctx, true)
 	}
 	if err != nil {
 		t.Close()
 		return err
 	}
+	t.lost = cmp.Or(t.lost, back(&before, &t.progress))
 	t.notes = nil
 	t.tagOrigin(ctx)
+	return nil
+}
+
+// awaited makes a refused connection something to wait for: the same URL has led here before, so somebody works on the server or its roles.
+func awaited(err error) error {
+	if !postgres.Refused(err) {
+		return err
+	}
+	return &fault.Error{Err: err, Class: fault.ClassTransient, Hint: "this process was let in before: look at the role, its password, the database and pg_hba.conf; " +
+		"where the URL has to change, start again with the new one"}
+}
+
+// back says that the server has less than it told this process: commits are asynchronous, and a crash loses the last ones; a standby that is
+// promoted may lack more. Rows and progress go back together. Nil where it has all.
+func back(before, now *Progress) error {
+	switch {
+	case now.Offset < before.Offset || now.At.Before(before.At):
+		return fmt.Errorf("the target has lost its last commits, as a crash or a failover does: it stood at %s and stands at %s: %w", before.At, now.At, ErrRewind)
+	case now.Loaded != before.Loaded:
+		return fmt.Errorf("the target has another word on the initial load than it gave (complete: %t, it was %t): %w", now.Loaded, before.Loaded, ErrRewind)
+	}
 	return nil
 }
 

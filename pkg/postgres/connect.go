@@ -125,14 +125,35 @@ func connectError(cfg *pgconn.Config, err error) error {
 	place := fmt.Sprintf("connect to database %s at %s as %s", cfg.Database, net.JoinHostPort(cfg.Host, fmt.Sprint(cfg.Port)), cfg.User)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return fmt.Errorf("%s: %w", place, Safe(err))
+		return refusable(fmt.Errorf("%s: %w", place, Safe(err)))
 	}
 	var ce *pgconn.ConnectError
 	if errors.As(err, &ce) {
 		err = errors.Unwrap(ce)
 	}
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	return fmt.Errorf("%s: %w", place, &connectFault{text: hide(text, cfg.Password), class: Safe(err)})
+	return refusable(fmt.Errorf("%s: %w", place, &connectFault{text: hide(text, cfg.Password), class: Safe(err)}))
+}
+
+// refusal marks an error of a connection that somebody did not let come about.
+type refusal struct{ err error }
+
+func (e *refusal) Error() string { return e.err.Error() }
+func (e *refusal) Unwrap() error { return e.err }
+
+func refusable(err error) error {
+	if fault.ClassOf(err) == fault.ClassTransient || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &refusal{err}
+}
+
+// Refused says that a connection did not come about for a reason that does not pass by itself: the role, its password, the database, a right, a
+// certificate. It is fatal: at the first connection it is a mistake in the URL. A caller that was let in by the same URL before may wait: somebody
+// is changing the server.
+func Refused(err error) bool {
+	var r *refusal
+	return errors.As(err, &r)
 }
 
 // connectFault keeps the class and the chain of a failed connection under a text that was cleaned.

@@ -28,7 +28,7 @@ func TestSafeDropsValuesOfEveryClass(t *testing.T) {
 		class   fault.Class
 		message bool // kept, where it rose outside functions
 	}{
-		{"08006", fault.ClassTransient, true}, {"0A000", fault.ClassFatal, true}, {"21000", fault.ClassFatal, false},
+		{"08006", fault.ClassTransient, true}, {"0A000", fault.ClassFatal, true}, {"21000", fault.ClassPoison, false},
 		{"22001", fault.ClassPoison, false}, {"22003", fault.ClassPoison, false}, {"22P02", fault.ClassPoison, false}, {"22023", fault.ClassPoison, false},
 		{"23502", fault.ClassPoison, false}, {"23503", fault.ClassPoison, false}, {"23505", fault.ClassPoison, false},
 		{"23514", fault.ClassPoison, false}, {"23P01", fault.ClassPoison, false},
@@ -38,9 +38,9 @@ func TestSafeDropsValuesOfEveryClass(t *testing.T) {
 		{"42501", fault.ClassFatal, true}, {"42601", fault.ClassFatal, true}, {"42P01", fault.ClassFatal, true}, {"42703", fault.ClassFatal, true},
 		{"44000", fault.ClassPoison, false}, {"53100", fault.ClassTransient, true}, {"53300", fault.ClassTransient, true}, {"53400", fault.ClassFatal, true},
 		{"54000", fault.ClassPoison, true}, {"55000", fault.ClassFatal, true}, {"55006", fault.ClassTransient, true}, {"55P03", fault.ClassTransient, true},
-		{"57014", fault.ClassTransient, true}, {"57P01", fault.ClassTransient, true}, {"57P03", fault.ClassTransient, true}, {"58030", fault.ClassFatal, true},
+		{"57014", fault.ClassTransient, true}, {"57P01", fault.ClassTransient, true}, {"57P03", fault.ClassTransient, true}, {"58030", fault.ClassTransient, true}, {"58P01", fault.ClassFatal, true},
 		{"F0000", fault.ClassFatal, false}, {"HV000", fault.ClassFatal, false}, {"P0001", fault.ClassPoison, false}, {"P0002", fault.ClassPoison, false},
-		{"XX000", fault.ClassFatal, false}, {"XX001", fault.ClassFatal, false}, {"ZZ999", fault.ClassFatal, false}, {"", fault.ClassFatal, false},
+		{"XX000", fault.ClassFatal, false}, {"XX001", fault.ClassFatal, true}, {"XX002", fault.ClassFatal, true}, {"ZZ999", fault.ClassFatal, false}, {"", fault.ClassFatal, false},
 	} {
 		for _, inFunction := range []bool{false, true} {
 			pg := &pgconn.PgError{

@@ -160,7 +160,7 @@ func (a *Applier) Run(ctx context.Context, source frontier.Source[change.Mapped]
 			}
 			start := a.deps.Now()
 			if err := a.step(work, run, s); err != nil {
-				return err
+				return a.rewinds(err)
 			}
 			a.worked, a.open = a.deps.Now().Sub(start), s.plan != nil && !s.plan.Frontier().Boundary
 			f.done(s)

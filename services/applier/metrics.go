@@ -11,7 +11,7 @@ import (
 // Metrics are the applier's. They outlive a run: make them once per process.
 type Metrics struct {
 	changes, rowOps, filtered, transactions   prometheus.Counter
-	retries, halvings, asked, copied          prometheus.Counter
+	retries, halvings, asked, copied, rewinds prometheus.Counter
 	batch, seconds, delay                     prometheus.Histogram
 	lag, pending, appliedLSN, appliedFrontier prometheus.Gauge
 	parkedChanges                             prometheus.Counter
@@ -54,6 +54,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		filtered:        counter("filtered_total", "Source changes that the mapping gave no row operation."),
 		transactions:    counter("transactions_total", "Target transactions committed."),
 		retries:         counter("retries_total", "Attempts repeated behind a transient error."),
+		rewinds:         counter("rewinds_total", "Times that the source was read again because the target stood before what it had been given."),
 		halvings:        counter("halvings_total", "Parts that failed set-wise and were applied in smaller parts."),
 		asked:           counter("requested_rows_total", "Rows requested from the source."),
 		copied:          counter("copied_rows_total", "Rows written by COPY."),

@@ -29,7 +29,7 @@ func (a *Applier) persistUntil(work, run context.Context, what string, do func(c
 		waited = true
 		a.waits("for the target to " + what + ": " + err.Error())
 		a.deps.Metrics.retries.Inc()
-		a.deps.Log.Warn("waiting for the target", "step", what, "error", err.Error(), "again_in", pause.String())
+		a.deps.Log.Warn("waiting for the target", "step", what, "error", err.Error(), "again_in", pause.String(), "hint", fault.HintOf(err))
 		if service.Sleep(run, pause) != nil {
 			return run.Err()
 		}
@@ -86,7 +86,16 @@ func (a *Applier) reshaped(ctx context.Context, err error) error {
 	return a.target.Reshaped(ctx, err)
 }
 
-// transientRewind makes the loss of an open transaction a reason to open the source again.
+// rewinds tells of an end that means reading again, and returns it.
+func (a *Applier) rewinds(err error) error {
+	if errors.Is(err, pgtarget.ErrRewind) {
+		a.deps.Metrics.rewinds.Inc()
+		a.deps.Log.Warn("reading again from the target's last commit", "error", err.Error(), "position", a.Cursor().At.String())
+	}
+	return err
+}
+
+// transientRewind makes the loss of what was applied a reason to open the source again.
 func transientRewind(err error) error {
 	if errors.Is(err, pgtarget.ErrRewind) {
 		return fault.Transient(err)

@@ -66,6 +66,7 @@ type story struct {
 	history        *historytest.History
 	source, target *pgx.Conn
 	admin          *pgx.Conn
+	to             string // the target's URL
 	name           string
 	stages, wire   string
 	env            map[string]string
@@ -93,6 +94,11 @@ func runHistory(t *testing.T, a embedded.Addresses, seed uint64) {
 }
 
 func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
+	return newStoryBetween(t, a, seed, pgtest.Database(t), pgtest.Database(t))
+}
+
+// newStoryBetween is newStory with databases of the caller's.
+func newStoryBetween(t *testing.T, a embedded.Addresses, seed uint64, from, to string) *story {
 	s := &story{t: t, rnd: rand.New(rand.NewPCG(seed, 3)), history: historytest.New(seed), name: fmt.Sprintf("h%d", seed), stages: "fused", wire: "avro"}
 	if seed%2 == 1 {
 		s.stages = "staged"
@@ -100,7 +106,7 @@ func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
 	if seed/2%3 == 0 { // both forms of the wire in both ways to run
 		s.wire = "json"
 	}
-	from, to := pgtest.Database(t), pgtest.Database(t)
+	s.to = to
 	s.source, s.target, s.admin = pgtest.Connect(t, from), pgtest.Connect(t, to), pgtest.Connect(t, to)
 	pgtest.Exec(t, s.source, historytest.Schema)
 	pgtest.Exec(t, s.target, historytest.Schema)
@@ -126,10 +132,16 @@ func newStory(t *testing.T, a embedded.Addresses, seed uint64) *story {
 		s.stop()
 		// The origin belongs to the whole cluster, which has room for few.
 		// A backend whose connection was cut holds it until it notices.
-		err := pgtarget.DropOrigin(context.Background(), s.admin, s.name)
+		conn, err := pgx.Connect(context.Background(), s.to)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close(context.Background())
+		err = pgtarget.DropOrigin(context.Background(), conn, s.name)
 		for late := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(late); {
 			time.Sleep(20 * time.Millisecond)
-			err = pgtarget.DropOrigin(context.Background(), s.admin, s.name)
+			err = pgtarget.DropOrigin(context.Background(), conn, s.name)
 		}
 		if err != nil {
 			t.Error(err)

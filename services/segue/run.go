@@ -141,7 +141,7 @@ func (p *process) serve(cmd *cobra.Command, r runnable, c choices) (err error) {
 func (p *process) runAll(ctx context.Context, s *config.Settings, w *work, r runnable) error {
 	group := service.NewGroup(w.log)
 	for _, c := range r.components(w) {
-		group.Add(c.name, c.run)
+		group.Add(c.name, w.patient(c.run))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

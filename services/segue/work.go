@@ -21,6 +21,7 @@ import (
 	"segue/pkg/migration"
 	"segue/pkg/pgsource"
 	"segue/pkg/postgres"
+	"segue/pkg/service"
 	"segue/pkg/table"
 	"segue/pkg/telemetry"
 	"segue/pkg/wire"
@@ -46,8 +47,9 @@ type work struct {
 	registerer *prometheus.Registry
 	meters     *meters
 
-	mu   sync.Mutex
-	plan *plan
+	mu    sync.Mutex
+	plan  *plan
+	letIn bool // both databases have let this process in
 }
 
 // plan is what both catalogs and the migration's file make together, once per life: a table whose shape
@@ -106,8 +108,26 @@ func (w *work) prepared(ctx context.Context) (*plan, error) {
 	if err := w.ensureTopics(ctx, p); err != nil {
 		return nil, err
 	}
-	w.plan = p
+	w.plan, w.letIn = p, true
 	return p, nil
+}
+
+// patient waits where a database refuses a connection that it has let in before: somebody changes a role, a password, a name. At the first
+// start it is a mistake in the URL, and stops.
+func (w *work) patient(run service.Run) service.Run {
+	return func(ctx context.Context, status *service.Status) error {
+		err := run(ctx, status)
+		if !postgres.Refused(err) {
+			return err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.letIn {
+			return err
+		}
+		return &fault.Error{Err: err, Class: fault.ClassTransient,
+			Hint: "this process was let in before: look at the role, its password, the database and pg_hba.conf; where the URL has to change, start again with the new one"}
+	}
 }
 
 // forget lets the next call of prepared make a new plan.
