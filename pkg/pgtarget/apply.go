@@ -33,7 +33,7 @@ func (t *Target) Apply(ctx context.Context, p *Plan) error {
 }
 
 func (t *Target) apply(ctx context.Context, p *Plan) error {
-	t.tx.parking.undo = nil
+	t.tx.parking.undo, t.seen = nil, map[int]bool{}
 	if err := t.sift(p); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (h *halving) refusals(to int, places []int, key *brokenKey, broken error) (
 		if _, already := h.refused[i]; already {
 			continue
 		}
-		r, err := h.t.refusalOf(h.all[i], broken)
+		r, err := h.t.refusalOf(h.ctx, h.all[i], broken)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package pgtarget
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -99,8 +100,19 @@ func (e *ApplyError) Error() string {
 func (e *ApplyError) Unwrap() error { return e.Err }
 
 // refusalOf is why a change that the target refuses is parked. A change that names no row, or whose row nobody could find again, stops the pipeline.
-func (t *Target) refusalOf(m *change.Mapped, err error) (refusal, error) {
+// So does a table that somebody has altered: its rows are not at fault. That is looked up once in a plan; the transaction is one that goes on.
+func (t *Target) refusalOf(ctx context.Context, m *change.Mapped, err error) (refusal, error) {
 	safe := postgres.Safe(err)
+	for i := range m.Ops {
+		tt := t.targets[m.Ops[i].Target]
+		if t.seen[tt.home] {
+			continue
+		}
+		if aerr := t.altered(ctx, tt, safe); aerr != nil {
+			return refusal{}, aerr
+		}
+		t.seen[tt.home] = true
+	}
 	if !t.parkable(m) {
 		return refusal{}, t.refused(m, safe)
 	}

@@ -282,7 +282,7 @@ func (h *halving) one(i, to int) (int, error) {
 			return moves, err
 		}
 	}
-	r, err := h.t.refusalOf(h.all[i], refused)
+	r, err := h.t.refusalOf(h.ctx, h.all[i], refused)
 	if err != nil {
 		return 0, err
 	}

@@ -152,7 +152,7 @@ func (x *isolation) single(g *group, cause error, alone bool) error {
 	if i < 0 || len(x.plan.changes[i].Ops) != 1 || !x.t.parkable(x.plan.changes[i]) {
 		return errNotAlone
 	}
-	r, err := x.t.refusalOf(x.plan.changes[i], cause)
+	r, err := x.t.refusalOf(x.ctx, x.plan.changes[i], cause)
 	x.refused[i] = r
 	return err
 }

@@ -33,20 +33,29 @@ func (t *Target) Reshaped(ctx context.Context, cause error) error {
 	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() != 'I' {
 		return cause
 	}
-	for _, ct := range t.cfg.Targets {
-		now, err := postgres.TargetTables(ctx, t.conn, []table.Name{ct.Table.Name})
-		if err != nil {
-			if fault.ClassOf(err) == fault.ClassFatal { // it is gone, or a view now
-				return err
-			}
+	for _, tt := range t.targets {
+		switch err := t.altered(ctx, tt, cause); {
+		case err == nil:
+		case fault.ClassOf(err) == fault.ClassFatal:
+			return err
+		default:
 			return cause
-		}
-		if what := reshaped(ct.Table, now[0], ct.Columns); what != "" {
-			return fault.Fatal(&ReshapedError{Table: ct.Table.Name, What: what},
-				fmt.Sprintf("nothing behind the last commit was applied (%v); look whether segue.yaml still fits it (segue check), then start again with --accept-mapping: the table is read again", cause))
 		}
 	}
 	return cause
+}
+
+// altered is an error where a target table is no longer what the mapping was made for: altered, gone, or a view now.
+func (t *Target) altered(ctx context.Context, tt *target, cause error) error {
+	now, err := postgres.TargetTables(ctx, t.conn, []table.Name{tt.Table.Name})
+	if err != nil {
+		return err
+	}
+	if what := reshaped(tt.Table, now[0], tt.Columns); what != "" {
+		return fault.Fatal(&ReshapedError{Table: tt.Table.Name, What: what},
+			fmt.Sprintf("nothing behind the last commit was applied (%v); look whether segue.yaml still fits it (segue check), then start again with --accept-mapping: the table is read again", cause))
+	}
+	return nil
 }
 
 // reshaped says what is different of the columns that are written, and of the key.

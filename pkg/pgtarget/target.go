@@ -67,6 +67,7 @@ type Target struct {
 	former   string // the owner that the row named before
 	lost     error  // what went with the connection beside the open plan, and nobody was told yet
 	notes    []string
+	seen     map[int]bool       // target tables that were found as they were, in this plan
 	wary     int                // plans that are applied in steps, because some before them held rows that were refused
 	stepRows int                // from how many changes on
 	aloneBy  map[string]bool    // by constraint or table: whether what it says of a row depends on the row alone

@@ -374,21 +374,21 @@ func TestReadOnlyTargetIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestRefusedRowStopsWithoutItsValues(t *testing.T) {
+func TestARefusedRowIsParkedAndToldWithoutItsValues(t *testing.T) {
 	r := newRig(t)
-	a, err := Open(t.Context(), r.cfg, r.deps)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, stop := r.start()
 	r.batch(true, nil, insert(0, "1", "sEcReT"))
 	r.batch(true, nil, insert(1, "2", "sEcReT")) // no number
-	r.batch(true, nil, insert(0, "3", "sEcReT"))
-	err = a.Run(t.Context(), r.source)
-	var refused *pgtarget.ApplyError
-	if !errors.As(err, &refused) || fault.ClassOf(err) != fault.ClassFatal || refused.Target.Table != "c" || !strings.Contains(err.Error(), "22P02") {
+	r.reach(r.batch(true, nil, insert(0, "3", "sEcReT")))
+	r.logs.wait(t, "rows set aside")
+	if err := stop(); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	if all := err.Error() + fault.HintOf(err) + r.logs.String(); strings.Contains(all, "sEcReT") {
-		t.Fatal(all)
+	r.want("SELECT string_agg(id::text, ' ' ORDER BY id) || ' ' || (SELECT code FROM segue.parked) FROM p", "1 3 22P02")
+	if r.metric("parked_rows") != 1 || r.metric("parked_changes_total") != 1 {
+		t.Fatal(r.metric("parked_rows"), r.metric("parked_changes_total"))
+	}
+	if strings.Contains(r.logs.String(), "sEcReT") {
+		t.Fatal(r.logs)
 	}
 }

@@ -76,6 +76,9 @@ func (a *Applier) observe(p *pgtarget.Plan, took time.Duration) {
 	m.rowOps.Add(float64(c.RowOps))
 	m.filtered.Add(float64(c.Filtered))
 	m.parkedChanges.Add(float64(c.Parked))
+	if c.Parked > 0 {
+		a.deps.Log.Warn("rows set aside", "changes", c.Parked, "parked_now", a.target.Progress().ParkedRows, "position", p.End().At.String(), "look", "segue dead list --groups")
+	}
 	m.batch.Observe(float64(c.Changes))
 	m.seconds.Observe(took.Seconds())
 	stats := a.target.Stats()
