@@ -37,6 +37,11 @@ func (t *Target) Loaded(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	parked, err := t.parkOrphans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, parked...)
 	if err := EnforceKeys(ctx, t.conn, t.cfg.Migration); err != nil {
 		return nil, err
 	}

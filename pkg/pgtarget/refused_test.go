@@ -151,6 +151,48 @@ func TestDependantsWaitForTheirParent(t *testing.T) {
 	r.want("SELECT id || ' ' || p FROM c ORDER BY id", "10 1 11 1 12 1")
 }
 
+// What refers to a row that was parked during the initial load cannot stay when the foreign keys are enforced, nor what refers to that.
+func TestOrphansOfTheLoadAreParked(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY, n int CHECK (n > 0)); CREATE TABLE c (k text, id int, p int REFERENCES p ON DELETE CASCADE, PRIMARY KEY (k, id));
+		CREATE TABLE d (id int PRIMARY KEY, k text, c int, FOREIGN KEY (k, c) REFERENCES c ON DELETE SET NULL)`, "p", "c", "d")
+	if err := r.target.PrepareKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		n := 1
+		if i == 3 || i == 4 {
+			n = -1
+		}
+		r.do(2, change.Read, "", fmt.Sprintf("%d,x,%d", i, i))
+		r.do(1, change.Read, "", fmt.Sprintf("x,%d,%d", i, i))
+		r.do(0, change.Read, "", fmt.Sprintf("%d,%d", i, n))
+	}
+	r.must()
+	var notes []string
+	for range 2 {
+		more, err := r.target.Loaded(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes = append(notes, more...)
+	}
+	r.want(parkedCodesSQL, "c:x/3:read:23503:1 c:x/4:read:23503:1 d:3:read:23503:1 d:4:read:23503:1 p:3:read:23514:1 p:4:read:23514:1")
+	r.want("SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM c), (SELECT count(*) FROM d), changes, row_ops, parked, loaded FROM segue.progress", "8,8,8,30,24,6,true")
+	r.want("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND condeferred", "2")
+	if got := strings.Join(notes, "; "); !strings.Contains(got, "2 rows of public.c refer to rows that are not there") {
+		t.Error(got)
+	}
+	if p := r.target.Progress(); p.Parked != 6 || p.ParkedRows != 6 {
+		t.Errorf("%d changes, %d rows parked", p.Parked, p.ParkedRows)
+	}
+	r.reopen()
+	r.do(0, change.Read, "", "3,1")
+	r.do(1, change.Read, "", "x,3,3")
+	r.do(2, change.Read, "", "3,x,3")
+	r.must()
+	r.want(parkedCodesSQL, "c:x/4:read:23503:1 d:4:read:23503:1 p:4:read:23514:1")
+}
+
 // A parent whose children are stale cannot go: it is the one that is parked.
 func TestAParentThatRowsReferToIsParked(t *testing.T) {
 	r := newRig(t, refusedDDL+`CREATE TABLE d (id int PRIMARY KEY, c int REFERENCES c ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED)`, "p", "c")
