@@ -74,7 +74,7 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 
 // direct says that nothing has to be known before the COMMIT: it may travel with the statements.
 func (t *Target) direct(p *Plan) bool {
-	if !p.last.Boundary || p.wants || t.pending.len() > 0 || len(t.tx.asked) > 0 || len(t.tx.arrived) > 0 || t.tx.parking.begun {
+	if !p.last.Boundary || p.wants || t.pending.len() > 0 || len(t.tx.asked) > 0 || len(t.tx.arrived) > 0 || t.tx.parking.begun || len(t.known.rows) > 0 {
 		return false
 	}
 	for i := range p.segments {
@@ -114,6 +114,9 @@ func (t *Target) finish(ctx context.Context, p *Plan, missing []int32) error {
 	if err := t.writeParking(ctx); err != nil {
 		return err
 	}
+	if err := t.forgetKnown(ctx, p); err != nil {
+		return err
+	}
 	r := &runner{t: t, ctx: ctx, finish: t.finishing(p)}
 	if err := r.run(nil); err != nil {
 		return err
@@ -147,6 +150,9 @@ func (t *Target) committed(p *Plan) {
 	}
 	t.pending.commit(t.tx.arrived, t.tx.asked)
 	t.commitParking()
+	if t.known.passed(p) {
+		t.known = knownRefusals{}
+	}
 	for _, a := range t.tx.asked {
 		if len(a.key) == 0 {
 			t.reloads[a.source]++

@@ -42,7 +42,7 @@ func (h *halving) blame(from, to int, broken error) (map[int]refusal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(places) == 0 {
+	if len(places) == 0 && (key == nil || h.t.tx.slices == 0) {
 		places = h.onTables(from, to, h.tablesOf(pg, key))
 	}
 	return h.refusals(to, places, key, broken)
@@ -63,6 +63,9 @@ func (h *halving) refusals(to int, places []int, key *brokenKey, broken error) (
 			r.cause = h.t.parentParked(h.all[i], key)
 		}
 		out[i] = r
+	}
+	if len(out) == 0 && key != nil && h.t.tx.slices > 0 {
+		return nil, h.t.remember(h.ctx, key, h.all[to-1], broken)
 	}
 	if len(out) == 0 { // nothing left to leave out
 		return nil, h.t.refused(h.all[to-1], postgres.Safe(broken))

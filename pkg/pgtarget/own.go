@@ -119,6 +119,9 @@ func (t *Target) readOwned(ctx context.Context, tx pgx.Tx) error {
 	if err := t.parked.load(ctx, tx, t.cfg.Migration); err != nil {
 		return err
 	}
+	if err := t.known.load(ctx, tx, t.cfg.Migration); err != nil {
+		return err
+	}
 	return t.pending.load(ctx, tx, t.cfg.Migration)
 }
 

@@ -1,6 +1,7 @@
 package pgtarget
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -324,6 +325,58 @@ func TestARefusedRowWithoutAKeyStops(t *testing.T) {
 	if err := r.apply(r.batch(true)); fault.ClassOf(err) != fault.ClassFatal || !strings.Contains(err.Error(), "22001") || !strings.Contains(err.Error(), "public.k") {
 		t.Fatal(err)
 	}
+}
+
+// A foreign key that breaks at the end of a huge transaction, through rows of an earlier slice: the transaction is read again without them, by another
+// process too, and the rest of it commits.
+func TestRefusedAtTheEndOfAHugeTransaction(t *testing.T) {
+	r := newRig(t, refusedDDL, "p", "c")
+	for i := range 4 {
+		r.do(0, change.Insert, "", fmt.Sprintf("%d,u%d,n,1", i, i))
+		r.do(1, change.Insert, "", fmt.Sprintf("%d,%d,x", i, i))
+	}
+	r.must()
+	r.add(change.Mapped{SourceOp: change.Update, Source: r.source(1), SourceKey: row("3"), Fault: &change.Fault{Stage: "reader", Code: change.FaultTooLarge, Text: "too large"}})
+	r.must()
+	slices := [][]func(){
+		{func() { r.do(1, change.Insert, "", "10,77,x") }, func() { r.do(1, change.Insert, "", "11,1,x") }, func() { r.do(0, change.Delete, "3", "") }},
+		{func() { r.do(0, change.Insert, "", "20,a,n,1") }, func() { r.do(1, change.Update, "", "10,?,partly") }},
+		{func() { r.do(1, change.Insert, "", "12,20,x") }, func() { r.do(1, change.Insert, "", "13,99,x") }},
+	}
+	start, offset := r.pos, r.offset
+	again := 0
+	for {
+		r.pos, r.offset, r.open = start, offset, nil
+		var err error
+		for i := 0; i < len(slices) && err == nil; i++ {
+			for _, f := range slices[i] {
+				f()
+			}
+			last := i == len(slices)-1
+			if last {
+				r.commit()
+			}
+			err = r.apply(r.batch(last))
+		}
+		if err == nil {
+			break
+		}
+		if again++; !errors.Is(err, ErrRewind) || fault.ClassOf(err) != fault.ClassTransient || again > 5 {
+			t.Fatalf("attempt %d: %v", again, err)
+		}
+		if again%2 == 1 {
+			r.reopen()
+		}
+	}
+	if again != 3 {
+		t.Errorf("read again %d times, want 3: for the children, for one that is not of this transaction, and for its parent, which cannot go", again)
+	}
+	r.want(parkedCodesSQL, "c:10:insert:23503:2 c:13:insert:23503:1 c:3:update:too_large:1 p:3:delete:23503:1")
+	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT string_agg(id::text, ' ' ORDER BY id) FROM c)", "0 1 2 3 20,0 1 2 3 11 12")
+	r.want("SELECT count(*) FROM segue.refused", "0")
+	r.do(0, change.Insert, "", "21,b,n,1")
+	r.must()
+	r.want("SELECT changes - row_ops - filtered - parked FROM segue.progress", "0")
 }
 
 // poisonModel is a source whose rows the target does not all take.

@@ -76,7 +76,7 @@ func schemaStatements() []string {
 			released boolean NOT NULL DEFAULT false,
 			PRIMARY KEY (migration, mark)
 		)`,
-	}, slices.Concat(parkedStatements(), decisionStatements(), indexStatements(), holdStatements(), []string{
+	}, slices.Concat(parkedStatements(), decisionStatements(), knownStatements(), indexStatements(), holdStatements(), []string{
 		fmt.Sprintf(`INSERT INTO segue.version (version) VALUES (%d) ON CONFLICT DO NOTHING`, schemaVersion),
 		fmt.Sprintf(`UPDATE segue.version SET version = %[1]d WHERE version < %[1]d`, schemaVersion),
 	})...)
@@ -107,7 +107,7 @@ func EnsureSchema(ctx context.Context, conn *pgx.Conn) error {
 func readVersion(ctx context.Context, q postgres.Querier) (int, error) {
 	var there bool
 	err := q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('segue.version') IS NOT NULL AND pg_catalog.to_regclass('segue.parked_log') IS NOT NULL
-		AND pg_catalog.to_regclass('segue.dead_topic') IS NOT NULL`).Scan(&there)
+		AND pg_catalog.to_regclass('segue.refused') IS NOT NULL`).Scan(&there)
 	if err != nil {
 		return 0, step("look for schema segue", err)
 	}

@@ -26,13 +26,17 @@ func (t *Target) sift(p *Plan) error {
 // siftPart does so for the changes [from, to), which come behind what was sifted before. refused says which changes the target refuses, by their
 // places in the plan. differs says that the kept ones are not simply all of them.
 func (t *Target) siftPart(p *Plan, from, to int, refused map[int]refusal) (kept []*change.Mapped, differs bool, err error) {
-	if !p.faults && len(refused) == 0 && t.parked.len() == 0 && !t.tx.parking.begun {
+	if !p.faults && len(refused)+len(t.known.rows) == 0 && t.parked.len() == 0 && !t.tx.parking.begun {
 		return p.all[from:to], false, nil
 	}
 	t.openParking()
 	s := sifting{t: t, plan: p, all: p.all[from:to]}
 	for i, m := range s.all {
-		if err := s.change(i, m, refused[from+i]); err != nil {
+		r, ok := refused[from+i]
+		if !ok {
+			r, _ = t.knownOf(m)
+		}
+		if err := s.change(i, m, r); err != nil {
 			return nil, false, err
 		}
 	}

@@ -63,6 +63,7 @@ type Target struct {
 	progress Progress
 	pending  pendingKeys
 	parked   parkedKeys
+	known    knownRefusals
 	tx       transaction
 	former   string // the owner that the row named before
 	lost     error  // what went with the connection beside the open plan, and nobody was told yet
