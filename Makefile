@@ -30,8 +30,9 @@ needs: ## install or name what the tests need: PostgreSQL, Redis, Java 17, Maven
 lint: ## golangci-lint, with the arrows between the rooms
 	@$(GO) run $(GOLANGCI) run --allow-parallel-runners ./...
 
-bench: needs ## throughput and latency beside PostgreSQL's own tools (BENCH_ROWS, BENCH_SECONDS, BENCH_FORMS)
+bench: needs ## throughput and latency beside PostgreSQL's own tools (BENCH_ROWS, BENCH_SECONDS, BENCH_FORMS), and what refused rows cost
 	@$(GO) test -run '^$$' -bench 'Reader|Customers|Latency' -benchtime 1x -timeout 90m $(BENCH_FLAGS) ./pkg/stacktest
+	@$(GO) test -run '^$$' -bench Refused -benchtime 40x ./pkg/pgtarget
 
 chaos: needs ## everything at once for MINUTES (15): traffic, kills, SIGSTOP, cut networks, a load and resyncs
 	@SEGUE_CHAOS_MINUTES=$(MINUTES) $(GO) test -count=1 -run '^TestRealChaos$$' -timeout $$(($(MINUTES) + 20))m -v ./pkg/stacktest
