@@ -6,7 +6,7 @@
 #   adapters  protocols: real PostgreSQL, an in-process Kafka with faults
 #   pipeline  everything in one process: random histories against a model, kills
 #   real      Apache Kafka, Redis and two PostgreSQL clusters as separate processes
-#   oldest    adapters, pipeline and real again, on the oldest PostgreSQL
+#   oldest    adapters, pipeline and real again, as far as they use PostgreSQL, on the oldest one
 #   readers   the tests of the reader and of the applier's SQL on the versions in between
 #
 # The first four run with the race detector (but for the bulk of the random histories), on the newest PostgreSQL or on the one
@@ -48,7 +48,13 @@ layer() {
     "$passed" "$failures" "$skipped" $((SECONDS - start)) "${servers:+, on $servers}")")
 }
 
-adapters() { layer "adapters${1-}" 20m -p 2 -skip '^Test(Pipeline|Real)' $(go list ./... | grep -v -x -F "$(go list $core)"); }
+# adapters [-VERSION]: of another version of PostgreSQL only the packages whose tests use one.
+adapters() {
+  local packages
+  packages=$(go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./...)
+  if [[ ${1-} ]]; then packages=$(grep segue/pkg/pgtest <<<"$packages"); fi
+  layer "adapters${1-}" 20m -p 2 -skip '^Test(Pipeline|Real)' $(cut -d ' ' -f 1 <<<"$packages" | grep -v -x -F "$(go list $core)")
+}
 pipeline() { SEGUE_HISTORIES=${SEGUE_HISTORIES:-16} layer "pipeline${1-}" 20m -parallel 4 -run '^TestPipeline' ./services/...; }
 real() { layer "real${1-}" 25m -p 1 -run '^TestReal' ./pkg/... ./services/...; }
 
