@@ -21,6 +21,9 @@ func (t *Target) fallBack(ctx context.Context, p *Plan, cause error) ([]int32, e
 	if err := t.exec(ctx, rollbackSQL, deferredSQL); err != nil {
 		return nil, err
 	}
+	if err := t.noteCascades(ctx); err != nil {
+		return nil, err
+	}
 	t.stats.Halvings++
 	t.wary = waryPlans
 	t.tx.parking.rewind(0)
@@ -276,7 +279,7 @@ func (h *halving) one(i, to int) (int, error) {
 	if refused == nil {
 		return n, nil
 	}
-	if postgres.SQLState(refused) == codeUnique && h.keyChange(h.all[i]) {
+	if postgres.SQLState(refused) == codeUnique && h.keyChange(h.all[i]) && !h.t.targets[h.all[i].Ops[0].Target].cascades {
 		moves := h.keyChanges(h.all[i:to])
 		if again, err := h.attempt(i, i+moves, together, false); err != nil || again == nil {
 			return moves, err

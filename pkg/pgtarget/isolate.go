@@ -193,7 +193,7 @@ func (x *isolation) trade(list []*group) error {
 	all := *list[0]
 	all.act, all.rows, all.keys, all.sources = actMove, nil, nil, nil
 	for _, g := range list {
-		if g.target != all.target || g.act == actDelete || absentMask(g.rows[0]) != absentMask(list[0].rows[0]) {
+		if g.target != all.target || g.target.cascades || g.act == actDelete || absentMask(g.rows[0]) != absentMask(list[0].rows[0]) {
 			return errNotAlone
 		}
 		from := g.sources

@@ -104,7 +104,8 @@ func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 		t.settle(m, m.SourceKey)
 		t.leaves(m)
 		if here && (m.OldKey != nil || m.SourceOp == change.Insert) {
-			// What the target has under this key is of a row that is there no more: it makes room.
+			// What the target has under this key is of a row that is there no more: it makes room. Where others would go with it, it stays: an
+			// insert writes over it, and a key change is refused.
 			s.differ(i)
 			m = vacated(m, t.targets)
 		}
@@ -173,7 +174,7 @@ func vacated(m *change.Mapped, targets []*target) *change.Mapped {
 	out := *m
 	out.Ops = nil
 	for _, op := range m.Ops {
-		if op.Row != nil && op.Target >= 0 && op.Target < len(targets) {
+		if op.Row != nil && op.Target >= 0 && op.Target < len(targets) && !targets[op.Target].cascades {
 			var key change.Row
 			for _, k := range targets[op.Target].Key {
 				key = append(key, op.Row[k])
