@@ -77,7 +77,7 @@ func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error)
 	for _, m := range p.all {
 		p.base.Changes++
 		p.base.RowOps += int64(len(m.Ops))
-		if len(m.Ops) == 0 && m.Want == nil && m.Fault == nil {
+		if filtered(m) {
 			p.base.Filtered++
 		}
 		p.faults = p.faults || m.Fault != nil
@@ -96,6 +96,9 @@ func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error)
 	p.changes, p.segments, p.counters, p.copies = p.all, p.folded, p.base, p.foldedCopies
 	return p, err
 }
+
+// filtered says that the change means nothing to the target.
+func filtered(m *change.Mapped) bool { return len(m.Ops) == 0 && m.Want == nil && m.Fault == nil }
 
 // Release gives the plan's memory back for another one.
 func (t *Target) Release(p *Plan) {

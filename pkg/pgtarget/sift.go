@@ -140,6 +140,9 @@ func (s *sifting) count(m *change.Mapped) {
 	s.t.tx.parking.noteUndo(func() { *c = was })
 	c.Parked++
 	c.RowOps -= int64(len(m.Ops))
+	if filtered(m) {
+		c.Filtered--
+	}
 }
 
 // supersedes says that nothing before the change matters for its row any more: it carries the whole target row, or deletes it.
