@@ -16,3 +16,32 @@ func TestCountersOfAFilteredChangeThatJoins(t *testing.T) {
 	r.want(parkedSQL, "1:insert:too_large:2")
 	r.want("SELECT changes, row_ops, filtered, parked FROM segue.progress", "2,0,0,2")
 }
+
+// In steps, a row that is tried again later must not come behind the change that gave it another key.
+func TestARowThatMovedOnIsNotPutInAgain(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY, u text UNIQUE)`, "p")
+	r.do(0, change.Insert, "", "1,x")
+	r.must()
+	r.target.wary, r.target.stepRows = 1, 0
+	r.do(0, change.Insert, "", "2,w")
+	r.do(0, change.Update, "", "1,y")
+	r.do(0, change.Update, "", "2,x")
+	r.moveOf(0, "2", "3,v")
+	r.must()
+	r.want(parkedCodesSQL, "")
+	r.want("SELECT id || u FROM p ORDER BY 1", "1y 3v")
+}
+
+// What a delete does to the rows that refer to it is not the fault of its own values.
+func TestADeleteIsNotRefusedAlone(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int NOT NULL REFERENCES p ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED)`, "p", "c")
+	r.do(0, change.Insert, "", "1")
+	r.do(1, change.Insert, "", "10,1")
+	r.must()
+	r.target.wary, r.target.stepRows = 1, 0
+	r.do(1, change.Delete, "10", "")
+	r.do(0, change.Delete, "1", "")
+	r.must()
+	r.want(parkedCodesSQL, "")
+	r.want("SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM c)", "0,0")
+}
