@@ -45,3 +45,19 @@ func TestADeleteIsNotRefusedAlone(t *testing.T) {
 	r.want(parkedCodesSQL, "")
 	r.want("SELECT (SELECT count(*) FROM p), (SELECT count(*) FROM c)", "0,0")
 }
+
+// A table is emptied in the middle of a transaction whose end does not hold yet.
+func TestATruncateDoesNotCheckTooEarly(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY, u text UNIQUE DEFERRABLE INITIALLY DEFERRED); CREATE TABLE q (id int PRIMARY KEY)`, "p", "q")
+	r.do(0, change.Insert, "", "1,a")
+	r.do(1, change.Insert, "", "1")
+	r.must()
+	r.do(0, change.Insert, "", "2,a")
+	r.do(1, change.Truncate, "", "")
+	r.do(0, change.Delete, "1", "")
+	r.commit()
+	r.do(1, change.Insert, "", "3")
+	r.must()
+	r.want(parkedCodesSQL, "")
+	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT string_agg(id::text, ' ') FROM q)", "2,3")
+}
