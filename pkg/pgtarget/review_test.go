@@ -61,3 +61,26 @@ func TestATruncateDoesNotCheckTooEarly(t *testing.T) {
 	r.want(parkedCodesSQL, "")
 	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT string_agg(id::text, ' ') FROM q)", "2,3")
 }
+
+// What people have given up since the last commit is not taken for parked at the end of the load.
+func TestOrphansAfterADiscard(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p)`, "p", "c")
+	if err := r.target.PrepareKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.do(1, change.Read, "", "1,77")
+	r.add(change.Mapped{SourceOp: change.Update, Source: r.source(1), SourceKey: row("1"), Fault: &change.Fault{Stage: "reader", Code: change.FaultTooLarge, Text: "too large"}})
+	r.must()
+	if _, err := Discard(t.Context(), r.conn, Decision{Migration: "m", Who: "w", Reason: "r", Match: func(*Parked) bool { return true }}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.target.Loaded(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.want(parkedCodesSQL, "c:1:read:23503:1")
+	r.do(0, change.Insert, "", "1")
+	r.must()
+	if p := r.target.Progress(); p.ParkedRows != 1 {
+		t.Errorf("%d", p.ParkedRows)
+	}
+}
