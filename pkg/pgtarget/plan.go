@@ -30,6 +30,19 @@ func (p *Plan) Frontier() *frontier.Frontier { return p.last }
 // End is where the target stands once the plan is committed.
 func (p *Plan) End() frontier.Cursor { return p.to }
 
+// ended is how many changes belong to source transactions that end inside the plan.
+func (p *Plan) ended() int {
+	n := len(p.all)
+	if p.last.Boundary {
+		return n
+	}
+	open := p.last.At
+	for n > 0 && p.all[n-1].Pos.LSN == open.LSN && p.all[n-1].Pos.Epoch == open.Epoch {
+		n--
+	}
+	return n
+}
+
 // Counters are the plan's own.
 func (p *Plan) Counters() Counters { return p.counters }
 

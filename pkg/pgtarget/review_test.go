@@ -84,3 +84,67 @@ func TestOrphansAfterADiscard(t *testing.T) {
 		t.Errorf("%d", p.ParkedRows)
 	}
 }
+
+// A whole transaction that shares a plan with the beginning of a huge one is held to its own end.
+func TestATransactionBeforeASliceIsChecked(t *testing.T) {
+	r := newRig(t, refusedDDL, "p", "c")
+	r.do(1, change.Insert, "", "10,77,x")
+	r.commit()
+	r.do(0, change.Insert, "", "1,a,n,1")
+	r.do(1, change.Insert, "", "11,2,x") // its parent comes with the next slice
+	if err := r.apply(r.batch(false)); err != nil {
+		t.Fatal(err)
+	}
+	r.do(0, change.Insert, "", "2,b,n,1")
+	r.must()
+	r.want(parkedCodesSQL, "c:10:insert:23503:1")
+	r.want("SELECT (SELECT string_agg(id::text, ' ' ORDER BY id) FROM p), (SELECT string_agg(id::text, ' ') FROM c)", "1 2,11")
+}
+
+// A row that joined a parked one was not applied: its key need not be one that the target can read.
+func TestJoinedRowsAreNotBlamed(t *testing.T) {
+	r := newRig(t, refusedDDL, "p", "c")
+	r.do(1, change.Insert, "", "ten,NULL,x")
+	r.must()
+	r.do(1, change.Update, "", "ten,1,?")
+	r.do(1, change.Insert, "", "11,77,x")
+	r.must()
+	r.want(parkedCodesSQL, "c:11:insert:23503:1 c:ten:insert:22P02:2")
+}
+
+// A truncate of a table whose deferred constraint breaks is not blamed: it is done, and the rows behind it are parked.
+func TestATruncateIsNotBlamed(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY, u text UNIQUE DEFERRABLE INITIALLY DEFERRED)`, "p")
+	r.do(0, change.Insert, "", "1,a")
+	r.must()
+	r.do(0, change.Truncate, "", "")
+	r.do(0, change.Insert, "", "2,b")
+	r.do(0, change.Insert, "", "3,b")
+	r.must()
+	r.want(parkedCodesSQL, "p:2:insert:23505:1 p:3:insert:23505:1")
+	r.want("SELECT count(*) FROM p", "0")
+}
+
+// MATCH FULL is broken by a reference that is given in part.
+func TestMatchFull(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (a int, b int, PRIMARY KEY (a, b)); CREATE TABLE c (id int PRIMARY KEY, a int, b int,
+		FOREIGN KEY (b, a) REFERENCES p (b, a) MATCH FULL DEFERRABLE INITIALLY DEFERRED)`, "p", "c")
+	r.do(0, change.Insert, "", "1,2")
+	r.do(1, change.Insert, "", "1,1,2")
+	r.do(1, change.Insert, "", "2,NULL,2")
+	r.do(1, change.Insert, "", "3,NULL,NULL")
+	r.do(1, change.Insert, "", "4,2,1")
+	r.must()
+	r.want(parkedCodesSQL, "c:2:insert:23503:1 c:4:insert:23503:1")
+	r.want("SELECT id FROM c ORDER BY id", "1 3")
+}
+
+// A foreign key goes by its own equality.
+func TestAForeignKeyOfAnotherEquality(t *testing.T) {
+	r := newRig(t, `CREATE EXTENSION IF NOT EXISTS citext; CREATE TABLE p (id citext PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p citext REFERENCES p DEFERRABLE INITIALLY DEFERRED)`, "p", "c")
+	r.do(0, change.Insert, "", "abc")
+	r.do(1, change.Insert, "", "1,ABC")
+	r.do(1, change.Insert, "", "2,no")
+	r.must()
+	r.want(parkedCodesSQL, "c:2:insert:23503:1")
+}
