@@ -297,9 +297,9 @@ func (h *halving) onTables(from, to int, tables []table.Name) []int {
 	return out
 }
 
-// parentParked is since when the row is parked that a change's row refers to: a row that waits for it is read again when it is there. It is known
+// parentParked is the parked row that a change's row refers to: a row that waits for it is read again when it is there. It is known
 // where the parent's source key is its target key.
-func (t *Target) parentParked(m *change.Mapped, k *brokenKey) change.Position {
+func (t *Target) parentParked(m *change.Mapped, k *brokenKey) rowKey {
 	for i := range m.Ops {
 		op := &m.Ops[i]
 		child := t.targets[op.Target]
@@ -310,12 +310,12 @@ func (t *Target) parentParked(m *change.Mapped, k *brokenKey) change.Position {
 			if parent.Table.Name != k.parent {
 				continue
 			}
-			if at, ok := t.parkedAt(parent.Source, parent.sourceKeyOf(child, op.Row, k)); ok {
-				return at
+			if key := parent.sourceKeyOf(child, op.Row, k); t.parkedNow(parent.Source, key) {
+				return rowKey{parent.Source, key}
 			}
 		}
 	}
-	return change.Position{}
+	return rowKey{}
 }
 
 // sourceKeyOf is the source key of the parent row that a child's row refers to; nil: it is not known.

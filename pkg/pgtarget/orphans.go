@@ -154,7 +154,7 @@ func (t *Target) removeOrphansOf(ctx context.Context, k orphanKey) (int, error) 
 	}).Error()}
 	for _, texts := range list {
 		m := &change.Mapped{Source: tt.Source, SourceKey: rowOf(texts), SourceOp: change.Read, Pos: t.progress.At}
-		if err := t.park(m, m.SourceKey, f, change.Position{}); err != nil {
+		if err := t.park(m, m.SourceKey, f, rowKey{}); err != nil {
 			return 0, err
 		}
 	}

@@ -1,6 +1,9 @@
 package pgtarget
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"segue/pkg/change"
@@ -147,4 +150,78 @@ func TestAForeignKeyOfAnotherEquality(t *testing.T) {
 	r.do(1, change.Insert, "", "2,no")
 	r.must()
 	r.want(parkedCodesSQL, "c:2:insert:23503:1")
+}
+
+// A parent that is refused a second time, for what it is now, still brings the rows that wait for it once it is there.
+func TestAParentThatIsParkedAgainBringsItsRows(t *testing.T) {
+	r := newRig(t, refusedDDL, "p", "c")
+	r.do(0, change.Insert, "", "1,a,toolong,1")
+	r.do(1, change.Insert, "", "10,1,x")
+	r.must()
+	r.do(0, change.Update, "", "1,a,toolong,2")
+	r.must()
+	r.reopen()
+	r.do(0, change.Read, "", "1,a,n,1")
+	r.must()
+	if !slices.Contains(r.asker.keys, "legacy.c 10") {
+		t.Fatalf("asked for %v", r.asker.keys)
+	}
+}
+
+// A row that is parked again and again takes no more memory than one that is parked once.
+func TestAHotRowThatWaitsIsRememberedOnce(t *testing.T) {
+	r := newRig(t, refusedDDL, "p", "c")
+	r.do(0, change.Insert, "", "1,a,toolong,1")
+	r.do(1, change.Insert, "", "10,1,x")
+	r.must()
+	for i := range 12 {
+		r.do(1, change.Update, "", fmt.Sprintf("10,1,x%d", i))
+		r.must()
+	}
+	n := 0
+	for _, w := range r.target.parked.waiting {
+		n += len(w)
+	}
+	if n != 1 {
+		t.Errorf("%d", n)
+	}
+	r.do(0, change.Read, "", "1,a,n,1")
+	r.must()
+	if len(r.asker.keys) != 1 {
+		t.Errorf("asked for %v", r.asker.keys)
+	}
+}
+
+// A parent that is parked anew has its new position named by those that wait for it, and only by them.
+func TestTheCauseFollowsTheParent(t *testing.T) {
+	r := newRig(t, refusedDDL, "p", "c")
+	r.do(0, change.Insert, "", "5,e,n,1")
+	r.must()
+	r.moveOf(0, "5", "6,e,toolong,1") // parks 5 and 6 since one position
+	r.do(1, change.Insert, "", "10,6,x")
+	r.do(0, change.Insert, "", "1,a,toolong,1")
+	r.do(1, change.Insert, "", "11,1,x")
+	r.must()
+	r.do(0, change.Update, "", "1,a,toolong,2")
+	one := r.pos
+	r.commit()
+	r.do(0, change.Insert, "", "5,f,toolong,1") // another row, parked under the key that was left
+	r.must()
+	r.want("SELECT key_values[1] FROM segue.parked WHERE cause = '"+one.String()+"'", "11")
+	r.do(0, change.Delete, "5", "")
+	r.must()
+	if len(r.asker.keys) > 0 {
+		t.Fatalf("asked for %v", r.asker.keys)
+	}
+	r.do(0, change.Read, "", "6,e,n,1")
+	r.must()
+	if got := strings.Join(r.asker.keys, " "); got != "legacy.c 10" {
+		t.Fatalf("asked for %s", got)
+	}
+	r.reopen()
+	r.do(0, change.Truncate, "", "")
+	r.must()
+	if got := strings.Join(r.asker.keys, " "); !strings.Contains(got, "legacy.c 11") {
+		t.Fatalf("asked for %s", got)
+	}
 }

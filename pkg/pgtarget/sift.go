@@ -45,7 +45,7 @@ func (t *Target) siftPart(p *Plan, from, to int, refused map[int]refusal) (kept 
 // refusal is why the target does not take a change.
 type refusal struct {
 	fault change.Fault
-	cause change.Position // since when the row is parked that it misses; zero: it does not wait for another one
+	cause rowKey // the parked row that it misses; none: it does not wait for another one
 }
 
 // sifting is one run over some of a plan's changes. The list of those that are kept is made once it differs.
@@ -80,7 +80,7 @@ func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 	case m.Fault != nil:
 		s.count(m)
 		s.keep(m) // it holds no operations
-		return s.park(m, *m.Fault, change.Position{})
+		return s.park(m, *m.Fault, rowKey{})
 	case refused.fault.Code != "":
 		if supersedes(m) { // what was parked before is of no matter any more: this is why it is parked now
 			t.settle(m, m.SourceKey)
@@ -114,17 +114,16 @@ func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 	return nil
 }
 
-// joined is since when the key is parked that a joining change waits for.
-func (s *sifting) joined(m *change.Mapped) change.Position {
-	if at, ok := s.t.parkedAt(m.Source, m.OldKey); ok {
-		return at
+// joined is the parked key that a joining change waits for.
+func (s *sifting) joined(m *change.Mapped) rowKey {
+	if s.t.parkedNow(m.Source, m.OldKey) {
+		return rowKey{m.Source, m.OldKey}
 	}
-	at, _ := s.t.parkedAt(m.Source, m.SourceKey)
-	return at
+	return rowKey{m.Source, m.SourceKey}
 }
 
 // park parks both keys of a change: what became of the old one is not known either.
-func (s *sifting) park(m *change.Mapped, f change.Fault, cause change.Position) error {
+func (s *sifting) park(m *change.Mapped, f change.Fault, cause rowKey) error {
 	if m.OldKey != nil {
 		if err := s.t.park(m, m.OldKey, f, cause); err != nil {
 			return err
