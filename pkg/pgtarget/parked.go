@@ -105,6 +105,12 @@ func (p *parkedKeys) forget(k string) {
 	delete(p.causes, k)
 }
 
+// ending is the change that ended an entry. The change itself would hold its whole batch until the commit, which may be many slices away.
+type ending struct {
+	pos change.Position
+	op  change.Op
+}
+
 // parkedState is what the open transaction makes of one key.
 type parkedState struct {
 	source  table.Name
@@ -112,7 +118,7 @@ type parkedState struct {
 	stored  bool // it is in segue.parked, and no truncate of this transaction has emptied that
 	parked  bool // now
 	begun   bool // it was parked anew in this transaction
-	ended   *change.Mapped
+	ended   *ending
 	first   change.Position
 	firstOp change.Op
 	at      change.Position // of the newest change
@@ -129,8 +135,8 @@ type parkedState struct {
 type parking struct {
 	keys    map[string]*parkedState
 	order   []*parkedState
-	emptied map[table.Name]*change.Mapped // truncated in it
-	counts  map[table.Name]int            // of tables that it touches, as they are now
+	emptied map[table.Name]*ending // truncated in it
+	counts  map[table.Name]int     // of tables that it touches, as they are now
 	total   int
 	begun   bool // the maps are made
 	undo    []func()
@@ -205,7 +211,7 @@ func (t *Target) openParking() *parking {
 	p := &t.tx.parking
 	if !p.begun {
 		*p = parking{
-			keys: map[string]*parkedState{}, emptied: map[table.Name]*change.Mapped{}, counts: map[table.Name]int{},
+			keys: map[string]*parkedState{}, emptied: map[table.Name]*ending{}, counts: map[table.Name]int{},
 			total: t.parked.len(), begun: true,
 		}
 	}
@@ -218,7 +224,7 @@ func (t *Target) stateOf(source table.Name, key change.Row) *parkedState {
 	k := keyString(source, key)
 	s := p.keys[k]
 	if s == nil {
-		s = &parkedState{source: source, key: key}
+		s = &parkedState{source: source, key: rowKey{source, key}.own().key}
 		if p.emptied[source] == nil {
 			s.was, s.stored = t.parked.keys[k], t.has(k)
 			s.first, s.parked = s.was, s.stored
@@ -273,7 +279,7 @@ func (t *Target) settle(m *change.Mapped, key change.Row) {
 	}
 	s := t.stateOf(m.Source, key)
 	t.tx.parking.changing(s)
-	s.parked, s.ended = false, m
+	s.parked, s.ended = false, &ending{m.Pos, m.SourceOp}
 	t.count(m.Source, -1)
 }
 
@@ -303,12 +309,12 @@ func (t *Target) empty(m *change.Mapped) {
 	if n == 0 {
 		return
 	}
-	p := t.openParking()
+	p, end := t.openParking(), &ending{m.Pos, m.SourceOp}
 	for _, s := range p.order {
 		if s.source == m.Source {
 			p.changing(s)
 			if s.parked {
-				s.parked, s.ended = false, m
+				s.parked, s.ended = false, end
 			}
 			s.stored = false
 		}
@@ -319,7 +325,7 @@ func (t *Target) empty(m *change.Mapped) {
 			delete(p.emptied, m.Source)
 		}
 	})
-	p.emptied[m.Source] = m
+	p.emptied[m.Source] = end
 	t.count(m.Source, -n)
 }
 
@@ -348,7 +354,7 @@ func (t *Target) commitParking() {
 		}
 		t.parked.forget(k)
 		if s.cause.key != nil {
-			t.parked.wait(rowKey{s.source, s.key}.own(), s.cause.String())
+			t.parked.wait(rowKey{s.source, s.key}, s.cause.String())
 		}
 	}
 	for name, n := range p.counts {

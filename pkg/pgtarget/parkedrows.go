@@ -125,12 +125,12 @@ func (t *Target) writeParking(ctx context.Context) error {
 	}
 	var batch pgx.Batch
 	batch.Queue(lockProgressSQL, t.cfg.Migration)
-	for name, m := range p.emptied {
+	for name, end := range p.emptied {
 		batch.Queue(`
 			WITH gone AS (DELETE FROM segue.parked WHERE migration = $1 AND source_schema = $2 AND source_table = $3 RETURNING *)
 			INSERT INTO segue.parked_log (migration, action, who, source_schema, source_table, key_values, position, op)
 			SELECT migration, $4, $5, source_schema, source_table, key_values, $6, $7 FROM gone ORDER BY id`,
-			t.cfg.Migration, name.Schema, name.Table, actionSuperseded, t.cfg.Owner, m.Pos.String(), m.SourceOp.String())
+			t.cfg.Migration, name.Schema, name.Table, actionSuperseded, t.cfg.Owner, end.pos.String(), end.op.String())
 	}
 	for _, s := range p.order {
 		t.queueParked(&batch, s)
@@ -186,7 +186,7 @@ func (t *Target) queueParked(batch *pgx.Batch, s *parkedState) {
 		if s.begun && !anew {
 			log(actionParked, s.first, s.firstOp, s.fault, cause)
 		}
-		log(actionSuperseded, s.ended.Pos, s.ended.SourceOp, change.Fault{}, "")
+		log(actionSuperseded, s.ended.pos, s.ended.op, change.Fault{}, "")
 	}
 	if s.stored && (anew || !s.parked) {
 		batch.Queue(deleteParkedSQL, m, s.source.Schema, s.source.Table, key)
