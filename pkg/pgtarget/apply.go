@@ -47,8 +47,8 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 		t.committed(p)
 		return nil
 	}
-	if err == nil && p.last.Boundary {
-		err = t.exec(ctx, immediateSQL)
+	if err == nil {
+		err = t.checkEnds(ctx, p)
 	}
 	if err != nil && r.steps {
 		isolated, err := t.isolate(ctx, p, r, err)
@@ -70,6 +70,18 @@ func (t *Target) apply(ctx context.Context, p *Plan) error {
 		r.missing = missing
 	}
 	return t.finish(ctx, p, r.missing)
+}
+
+// checkEnds makes the checks that wait for the ends of the plan's source transactions. One that goes on in the next plan may not hold yet, which
+// fails as well: the plan is halved then, and only those that end are checked.
+func (t *Target) checkEnds(ctx context.Context, p *Plan) error {
+	switch {
+	case p.last.Boundary:
+		return t.exec(ctx, immediateSQL)
+	case p.ended() > 0:
+		return t.exec(ctx, immediateSQL, deferredSQL)
+	}
+	return nil
 }
 
 // direct says that nothing has to be known before the COMMIT: it may travel with the statements.

@@ -19,11 +19,16 @@ import (
 // of a foreign key those whose rows refer to nothing, else those that took away what others refer to. Of any other constraint all changes of the
 // transaction on its table are blamed: more than need be, never fewer.
 
-// blame finds the changes of the source transaction [from, to) that break what its end has to hold.
-func (h *halving) blame(from, to int, broken error) (map[int]refusal, error) {
+// blame finds the changes of the source transaction [from, to) that break what its end has to hold, among those that were applied: h.kept from
+// the place kept on. The others are parked, and what the target has under their keys is older, or the keys are none that it can read.
+func (h *halving) blame(from, to, kept int, broken error) (map[int]refusal, error) {
 	var pg *pgconn.PgError
 	if !errors.As(broken, &pg) {
 		return nil, broken
+	}
+	h.applied = map[change.Position]bool{}
+	for _, m := range h.kept[kept:] {
+		h.applied[m.Pos] = true
 	}
 	var places []int
 	var key *brokenKey
@@ -77,6 +82,8 @@ func (h *halving) refusals(to int, places []int, key *brokenKey, broken error) (
 type brokenKey struct {
 	child, parent table.Name
 	own, referred []string // column names, in the constraint's order
+	equals        []string // operators that compare a referred column with its own one
+	full          bool     // MATCH FULL: all of a reference is given, or nothing
 }
 
 const brokenKeySQL = `
@@ -90,7 +97,11 @@ SELECT n.nspname, r.relname, fn.nspname, f.relname,
        (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY AS x (num, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.num),
        (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.confkey) WITH ORDINALITY AS x (num, place)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = x.num)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = x.num),
+       (SELECT pg_catalog.array_agg('OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || o.oprname || ')' ORDER BY x.place)
+        FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY AS x (op, place)
+        JOIN pg_catalog.pg_operator o ON o.oid = x.op JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace),
+       c.confmatchtype = 'f'
 FROM up JOIN pg_catalog.pg_constraint c ON c.oid = up.oid
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
 JOIN pg_catalog.pg_class f ON f.oid = c.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
@@ -100,7 +111,7 @@ WHERE up.conparentid = 0`
 func (t *Target) brokenKey(ctx context.Context, pg *pgconn.PgError) (*brokenKey, error) {
 	var k brokenKey
 	err := t.conn.QueryRow(ctx, brokenKeySQL, pg.ConstraintName, pg.SchemaName, pg.TableName).
-		Scan(&k.child.Schema, &k.child.Table, &k.parent.Schema, &k.parent.Table, &k.own, &k.referred)
+		Scan(&k.child.Schema, &k.child.Table, &k.parent.Schema, &k.parent.Table, &k.own, &k.referred, &k.equals, &k.full)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -128,7 +139,7 @@ func (h *halving) childless(from, to int, k *brokenKey) ([]int, error) {
 		for j := range h.all[i].Ops {
 			op := &h.all[i].Ops[j]
 			t := h.t.targets[op.Target]
-			if t.Table.Name != k.child || op.Row == nil || !sets(t, op.Row, k.own) || h.isRefused(i) {
+			if t.Table.Name != k.child || op.Row == nil || !sets(t, op.Row, k.own) || !h.wasApplied(i) {
 				continue
 			}
 			of = t
@@ -156,7 +167,7 @@ func (h *halving) parentsGone(from, to int, k *brokenKey) ([]int, error) {
 	for i := from; i < to; i++ {
 		for j := range h.all[i].Ops {
 			op := &h.all[i].Ops[j]
-			if t := h.t.targets[op.Target]; t.Table.Name == k.parent && op.Key != nil && !h.isRefused(i) {
+			if t := h.t.targets[op.Target]; t.Table.Name == k.parent && op.Key != nil && h.wasApplied(i) {
 				of = t
 				keys, places = append(keys, op.Key), append(places, i)
 			}
@@ -185,9 +196,9 @@ func (h *halving) found(sql string, t *target, keys []change.Row, places []int) 
 	return out, nil
 }
 
-func (h *halving) isRefused(i int) bool {
-	_, ok := h.refused[i]
-	return ok
+func (h *halving) wasApplied(i int) bool {
+	_, refused := h.refused[i]
+	return !refused && h.applied[h.all[i].Pos]
 }
 
 func keyOfRow(t *target, row change.Row) change.Row {
@@ -228,11 +239,11 @@ func keysGiven(t *target) string {
 	return "ROWS FROM (" + strings.Join(lists, ", ") + ") WITH ORDINALITY AS u(" + strings.Join(names, ", ") + ", ord)"
 }
 
-// columnsAre compares columns of two tables, pair by pair, and wants the first ones to be there.
-func columnsAre(a string, of []string, b string, others []string) string {
+// referredBy compares a row of the parent with what a row of the child refers to, on the constraint's own terms.
+func (k *brokenKey) referredBy(parent, child string) string {
 	var out []string
-	for i := range of {
-		out = append(out, fmt.Sprintf("%s.%s = %s.%s", a, table.Quote(of[i]), b, table.Quote(others[i])))
+	for i := range k.own {
+		out = append(out, fmt.Sprintf("%s.%s %s %s.%s", parent, table.Quote(k.referred[i]), k.equals[i], child, table.Quote(k.own[i])))
 	}
 	return strings.Join(out, " AND ")
 }
@@ -242,15 +253,19 @@ func childlessSQL(t *target, k *brokenKey) string {
 	for i, n := range k.own {
 		given[i] = "t." + table.Quote(n) + " IS NOT NULL"
 	}
-	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE %s AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)",
-		keysGiven(t), k.child.SQL(), t.match(), strings.Join(given, " AND "), k.parent.SQL(), columnsAre("p", k.referred, "t", k.own))
+	enough := " AND "
+	if k.full {
+		enough = " OR "
+	}
+	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE (%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)",
+		keysGiven(t), k.child.SQL(), t.match(), strings.Join(given, enough), k.parent.SQL(), k.referredBy("p", "t"))
 }
 
 func parentsGoneSQL(t *target, k *brokenKey) string {
 	same := make([]string, len(t.Key)) // a row of the child refers to the key that was given
 	for i, place := range t.Key {
 		at := slices.Index(k.referred, t.column(place).Name)
-		same[i] = fmt.Sprintf("c.%s = %s", table.Quote(k.own[at]), t.value(i+1, place))
+		same[i] = fmt.Sprintf("%s %s c.%s", t.value(i+1, place), k.equals[at], table.Quote(k.own[at]))
 	}
 	return fmt.Sprintf("SELECT u.ord FROM %s WHERE EXISTS (SELECT FROM %s AS c WHERE %s) AND NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
 		keysGiven(t), k.child.SQL(), strings.Join(same, " AND "), k.parent.SQL(), t.match())
@@ -268,10 +283,13 @@ func (h *halving) tablesOf(pg *pgconn.PgError, k *brokenKey) []table.Name {
 	return nil // a partition, or a trigger that says nothing
 }
 
-// onTables are the changes of the source transaction that write one of the tables.
+// onTables are the changes of the source transaction that write rows of one of the tables.
 func (h *halving) onTables(from, to int, tables []table.Name) []int {
 	var out []int
 	for i := from; i < to; i++ {
+		if h.all[i].SourceOp == change.Truncate || !h.wasApplied(i) {
+			continue
+		}
 		for j := range h.all[i].Ops {
 			if tables == nil || slices.Contains(tables, h.t.targets[h.all[i].Ops[j].Target].Table.Name) {
 				out = append(out, i)
@@ -282,9 +300,9 @@ func (h *halving) onTables(from, to int, tables []table.Name) []int {
 	return out
 }
 
-// parentParked is since when the row is parked that a change's row refers to: a row that waits for it is read again when it is there. It is known
+// parentParked is the parked row that a change's row refers to: a row that waits for it is read again when it is there. It is known
 // where the parent's source key is its target key.
-func (t *Target) parentParked(m *change.Mapped, k *brokenKey) change.Position {
+func (t *Target) parentParked(m *change.Mapped, k *brokenKey) rowKey {
 	for i := range m.Ops {
 		op := &m.Ops[i]
 		child := t.targets[op.Target]
@@ -295,12 +313,12 @@ func (t *Target) parentParked(m *change.Mapped, k *brokenKey) change.Position {
 			if parent.Table.Name != k.parent {
 				continue
 			}
-			if at, ok := t.parkedAt(parent.Source, parent.sourceKeyOf(child, op.Row, k)); ok {
-				return at
+			if key := parent.sourceKeyOf(child, op.Row, k); t.parkedNow(parent.Source, key) {
+				return rowKey{parent.Source, key}
 			}
 		}
 	}
-	return change.Position{}
+	return rowKey{}
 }
 
 // sourceKeyOf is the source key of the parent row that a child's row refers to; nil: it is not known.

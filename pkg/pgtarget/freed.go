@@ -3,6 +3,8 @@ package pgtarget
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"segue/pkg/change"
@@ -13,36 +15,35 @@ import (
 // A row that was parked because another row is not there waits for that one: once it is applied, the rows that wait for it are read again by themselves.
 
 // freed are the keys that are parked and whose cause is not any more, by what the open transaction makes of the list.
-func (t *Target) freed() []waitingKey {
+func (t *Target) freed() []rowKey {
 	p := &t.tx.parking
-	gone := map[change.Position]bool{}
-	for _, s := range p.order {
+	gone := map[string]bool{}
+	for k, s := range p.keys {
 		if !s.parked {
-			gone[s.was], gone[s.first] = true, true
+			gone[k] = true
 		}
 	}
-	for k, at := range t.parked.keys {
+	for k := range t.parked.waiting {
 		for name := range p.emptied {
-			if ofTable(k, name) {
-				gone[at] = true
+			if s := p.keys[k]; ofTable(k, name) && (s == nil || !s.parked) {
+				gone[k] = true
 			}
 		}
 	}
-	delete(gone, change.Position{})
-	var out []waitingKey
-	for at := range gone {
-		for _, w := range t.parked.waiting[at] {
+	found := map[string]rowKey{}
+	for cause := range gone {
+		for k, w := range t.parked.waiting[cause] {
 			if t.parkedNow(w.source, w.key) {
-				out = append(out, w)
+				found[k] = w
 			}
 		}
 	}
-	for _, s := range p.order {
-		if s.parked && s.begun && gone[s.cause] {
-			out = append(out, waitingKey{s.source, s.key})
+	for k, s := range p.keys {
+		if s.parked && s.begun && s.cause.key != nil && gone[s.cause.String()] {
+			found[k] = rowKey{s.source, s.key}
 		}
 	}
-	return out
+	return slices.Collect(maps.Values(found))
 }
 
 // askFreed requests them. The requests are durable before the commit that frees them; what they bring comes behind it.
@@ -80,22 +81,4 @@ func keyRequests(migration string, keys map[table.Name][]change.Row, now time.Ti
 		}
 	}
 	return out
-}
-
-// forget drops what waits for nothing any more.
-func (p *parkedKeys) forget() {
-	n := 0
-	for at, list := range p.waiting {
-		kept := list[:0]
-		for _, w := range list {
-			if _, ok := p.keys[keyString(w.source, w.key)]; ok {
-				kept = append(kept, w)
-			}
-		}
-		if p.waiting[at] = kept; len(kept) == 0 {
-			delete(p.waiting, at)
-		}
-		n += len(kept)
-	}
-	p.waits = n
 }

@@ -77,7 +77,7 @@ func (f *folder) close() {
 				g := deletes.of(e.target, actDelete, nil)
 				g.keys, g.origins = append(g.keys, f.entryKey(e)), append(g.origins, e.origin())
 			}
-			if f.replace && e.kind != kindNone {
+			if f.replace && e.kind != kindNone && !f.targets[e.target].cascades {
 				g := replaced.of(e.target, actMove, e.row)
 				g.keys, g.rows, g.sources = append(g.keys, f.entryKey(e)), append(g.rows, e.row), append(g.sources, e.source)
 				if !e.row.Whole() {

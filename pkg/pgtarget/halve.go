@@ -21,16 +21,23 @@ func (t *Target) fallBack(ctx context.Context, p *Plan, cause error) ([]int32, e
 	if err := t.exec(ctx, rollbackSQL, deferredSQL); err != nil {
 		return nil, err
 	}
+	if err := t.noteCascades(ctx); err != nil {
+		return nil, err
+	}
 	t.stats.Halvings++
 	t.wary = waryPlans
 	t.tx.parking.rewind(0)
 	p.counters = p.base
 	h := &halving{t: t, ctx: ctx, plan: p, all: p.all, refused: map[int]refusal{}}
 	again := h.smaller
-	if p.copies { // a row was there already: without COPY it may do
+	ended := p.ended()
+	if p.copies || ended < len(p.all) { // a row was there already: without COPY it may do; or what goes on in the next plan does not hold yet
 		again = func(from, to int, ends bool) error { return h.part(from, to, ends, h.smaller) }
 	}
-	if err := again(0, len(p.all), p.last.Boundary); err != nil {
+	if err := again(0, ended, true); err != nil {
+		return nil, err
+	}
+	if err := again(ended, len(p.all), false); err != nil {
 		return nil, err
 	}
 	p.changes = h.kept
@@ -47,6 +54,8 @@ type halving struct {
 	refused map[int]refusal  // by place in all
 	kept    []*change.Mapped // what was applied
 	missing []int32          // places in kept
+
+	applied map[change.Position]bool // of the source transaction whose end does not hold
 }
 
 // form is how changes become statements.
@@ -122,6 +131,9 @@ func (h *halving) attempt(from, to int, as form, ends bool) (refused, err error)
 
 // part tries changes [from, to) set-wise, and in another way where the rows are at fault. ends says that they end at a source transaction's boundary.
 func (h *halving) part(from, to int, ends bool, otherwise func(from, to int, ends bool) error) error {
+	if from == to {
+		return nil
+	}
 	refused, err := h.attempt(from, to, folded, ends)
 	if err != nil || refused == nil {
 		return err
@@ -166,7 +178,7 @@ func (h *halving) transaction(from, to int, ends bool) error {
 		if broken == nil {
 			return h.release()
 		}
-		blamed, err := h.blame(from, to, broken)
+		blamed, err := h.blame(from, to, s.kept, broken)
 		if err != nil {
 			return err
 		}
@@ -276,7 +288,7 @@ func (h *halving) one(i, to int) (int, error) {
 	if refused == nil {
 		return n, nil
 	}
-	if postgres.SQLState(refused) == codeUnique && h.keyChange(h.all[i]) {
+	if postgres.SQLState(refused) == codeUnique && h.keyChange(h.all[i]) && !h.t.targets[h.all[i].Ops[0].Target].cascades {
 		moves := h.keyChanges(h.all[i:to])
 		if again, err := h.attempt(i, i+moves, together, false); err != nil || again == nil {
 			return moves, err

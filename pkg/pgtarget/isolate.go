@@ -86,6 +86,9 @@ func (x *isolation) goOn(stopped *statement, cause error) error {
 				if err := x.taken(stopped, cause); err != nil {
 					return err
 				}
+				if len(x.later) > 0 && slices.ContainsFunc(rest.statements, givesKeys) {
+					return errNotAlone // a row that is put in later must not come behind the change that moved it on
+				}
 			}
 			r := &runner{t: x.t, ctx: x.ctx, changes: x.plan.changes, steps: true}
 			cause = r.run([]segment{rest})
@@ -103,6 +106,9 @@ func (x *isolation) goOn(stopped *statement, cause error) error {
 	}
 	return nil
 }
+
+// givesKeys says that the statement gives rows other keys.
+func givesKeys(s statement) bool { return s.shape.act == actRekey || s.shape.act == actMove }
 
 // within is the place of a statement among others, -1: it is not one of them.
 func within(statements []statement, s *statement) int {
@@ -193,7 +199,8 @@ func (x *isolation) trade(list []*group) error {
 	all := *list[0]
 	all.act, all.rows, all.keys, all.sources = actMove, nil, nil, nil
 	for _, g := range list {
-		if g.target != all.target || g.act == actDelete || absentMask(g.rows[0]) != absentMask(list[0].rows[0]) {
+		if g.target != all.target || g.target.cascades || g.act == actDelete || g.act == actUpsert && !g.rows[0].Whole() ||
+			absentMask(g.rows[0]) != absentMask(list[0].rows[0]) {
 			return errNotAlone
 		}
 		from := g.sources
@@ -238,6 +245,8 @@ func (x *isolation) alone(g *group, cause error) (bool, error) {
 	switch {
 	case tradeable(cause):
 		return false, nil
+	case g.act == actDelete: // it has no values: a foreign key's action on other rows was refused, which may be deleted behind it
+		return false, errNotAlone
 	case pg.Code == "23514": // a check that calls functions of people's own may look at other rows
 		sql, name = `SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint c ON c.oid = d.objid
 			WHERE d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND c.conname = $1)`, pg.ConstraintName

@@ -45,6 +45,9 @@ func (t *Target) Loaded(ctx context.Context) ([]string, error) {
 	if err := EnforceKeys(ctx, t.conn, t.cfg.Migration); err != nil {
 		return nil, err
 	}
+	if err := t.noteCascades(ctx); err != nil {
+		return nil, err
+	}
 	for _, name := range t.tables {
 		if _, err := t.conn.Exec(ctx, "ANALYZE "+name.SQL()); err != nil {
 			if !serverError(err) {

@@ -2,6 +2,7 @@ package pgtarget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -79,12 +80,8 @@ func (t *Target) inOwnTransaction(ctx context.Context, do func() ([]string, erro
 }
 
 func (t *Target) removeOrphans(ctx context.Context, keys []orphanKey) ([]string, error) {
-	tag, err := t.conn.Exec(ctx, `SELECT FROM segue.progress WHERE migration = $1 AND owner = $2 FOR UPDATE`, t.cfg.Migration, t.owner)
-	if err != nil {
+	if err := t.lockList(ctx); err != nil {
 		return nil, err
-	}
-	if tag.RowsAffected() != 1 {
-		return nil, takenOver()
 	}
 	removed := map[*foreignKey]int{}
 	total := 0
@@ -120,6 +117,23 @@ func (t *Target) removeOrphans(ctx context.Context, keys []orphanKey) ([]string,
 	return notes, nil
 }
 
+// lockList takes the lock of the list, which people may have changed since the last commit: then it is read again.
+func (t *Target) lockList(ctx context.Context) error {
+	var decisions int64
+	err := t.conn.QueryRow(ctx, `SELECT decisions FROM segue.progress WHERE migration = $1 AND owner = $2 FOR UPDATE`, t.cfg.Migration, t.owner).Scan(&decisions)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return takenOver()
+	case err != nil || decisions == t.progress.Decisions:
+		return err
+	}
+	if err := t.parked.load(ctx, t.conn, t.cfg.Migration); err != nil {
+		return err
+	}
+	t.progress.Decisions = decisions
+	return nil
+}
+
 // removeOrphansOf takes the rows off that refer to nothing by one key, and parks their source rows.
 func (t *Target) removeOrphansOf(ctx context.Context, k orphanKey) (int, error) {
 	tt := k.target
@@ -140,7 +154,7 @@ func (t *Target) removeOrphansOf(ctx context.Context, k orphanKey) (int, error) 
 	}).Error()}
 	for _, texts := range list {
 		m := &change.Mapped{Source: tt.Source, SourceKey: rowOf(texts), SourceOp: change.Read, Pos: t.progress.At}
-		if err := t.park(m, m.SourceKey, f, change.Position{}); err != nil {
+		if err := t.park(m, m.SourceKey, f, rowKey{}); err != nil {
 			return 0, err
 		}
 	}

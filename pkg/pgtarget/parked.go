@@ -41,32 +41,74 @@ func (p Park) withDefaults() Park {
 type parkedKeys struct {
 	keys   map[string]change.Position
 	tables map[table.Name]int
-	// waiting are the keys that were parked for the absence of another one, by the position that this one is parked since.
-	waiting map[change.Position][]waitingKey
-	waits   int // about how many they are
+	// waiting are the keys that were parked for the absence of another one, by that one: its position changes when it is parked anew. causes are the
+	// same the other way round.
+	waiting map[string]map[string]rowKey
+	causes  map[string][]string
 }
 
-// waitingKey is a parked key that is read again as soon as its cause is parked no more.
-type waitingKey struct {
+// rowKey is a source row.
+type rowKey struct {
 	source table.Name
-	key    change.Row
+	key    change.Row // nil: none
 }
+
+// own is the key with memory of its own: that of a batch ends with it, and one key would hold all of its record.
+func (k rowKey) own() rowKey { return rowKey{k.source, rowOf(textsOf(k.key))} }
+
+func (k rowKey) String() string { return keyString(k.source, k.key) }
 
 func (p *parkedKeys) len() int { return len(p.keys) }
 
 // load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known.
 func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration string) error {
-	p.keys, p.tables, p.waiting = map[string]change.Position{}, map[table.Name]int{}, map[change.Position][]waitingKey{}
+	p.keys, p.tables = map[string]change.Position{}, map[table.Name]int{}
+	p.waiting, p.causes = map[string]map[string]rowKey{}, map[string][]string{}
 	list, err := ReadParked(ctx, q, migration, -1)
+	since := map[change.Position][]string{} // both keys of a key change
 	for _, k := range list {
-		p.keys[keyString(k.Source, k.Key)] = k.At
+		s := keyString(k.Source, k.Key)
+		p.keys[s], since[k.At] = k.At, append(since[k.At], s)
 		p.tables[k.Source]++
+	}
+	for _, k := range list {
 		if cause, err := change.ParsePosition(k.Cause); err == nil {
-			p.waiting[cause] = append(p.waiting[cause], waitingKey{k.Source, k.Key})
-			p.waits++
+			p.wait(rowKey{k.Source, k.Key}, since[cause]...)
 		}
 	}
 	return err
+}
+
+// wait notes what a parked key waits for, instead of what it did before.
+func (p *parkedKeys) wait(w rowKey, causes ...string) {
+	k := w.String()
+	p.forget(k)
+	if len(causes) == 0 {
+		return
+	}
+	p.causes[k] = causes
+	for _, cause := range causes {
+		if p.waiting[cause] == nil {
+			p.waiting[cause] = map[string]rowKey{}
+		}
+		p.waiting[cause][k] = w
+	}
+}
+
+// forget drops a key from those that wait.
+func (p *parkedKeys) forget(k string) {
+	for _, cause := range p.causes[k] {
+		if delete(p.waiting[cause], k); len(p.waiting[cause]) == 0 {
+			delete(p.waiting, cause)
+		}
+	}
+	delete(p.causes, k)
+}
+
+// ending is the change that ended an entry. The change itself would hold its whole batch until the commit, which may be many slices away.
+type ending struct {
+	pos change.Position
+	op  change.Op
 }
 
 // parkedState is what the open transaction makes of one key.
@@ -76,13 +118,14 @@ type parkedState struct {
 	stored  bool // it is in segue.parked, and no truncate of this transaction has emptied that
 	parked  bool // now
 	begun   bool // it was parked anew in this transaction
-	ended   *change.Mapped
+	ended   *ending
 	first   change.Position
 	firstOp change.Op
 	at      change.Position // of the newest change
 	op      change.Op
-	fault   change.Fault // of the first change, where begun
-	cause   change.Position
+	fault   change.Fault    // of the first change, where begun
+	cause   rowKey          // the parked row that it waits for
+	since   change.Position // of cause, when this one was parked
 	changes int64           // that came in this transaction
 	arrived change.Position // of the newest parked change that brought a row to this key
 	was     change.Position // since when it was parked before this transaction
@@ -92,8 +135,8 @@ type parkedState struct {
 type parking struct {
 	keys    map[string]*parkedState
 	order   []*parkedState
-	emptied map[table.Name]*change.Mapped // truncated in it
-	counts  map[table.Name]int            // of tables that it touches, as they are now
+	emptied map[table.Name]*ending // truncated in it
+	counts  map[table.Name]int     // of tables that it touches, as they are now
 	total   int
 	begun   bool // the maps are made
 	undo    []func()
@@ -168,7 +211,7 @@ func (t *Target) openParking() *parking {
 	p := &t.tx.parking
 	if !p.begun {
 		*p = parking{
-			keys: map[string]*parkedState{}, emptied: map[table.Name]*change.Mapped{}, counts: map[table.Name]int{},
+			keys: map[string]*parkedState{}, emptied: map[table.Name]*ending{}, counts: map[table.Name]int{},
 			total: t.parked.len(), begun: true,
 		}
 	}
@@ -181,7 +224,7 @@ func (t *Target) stateOf(source table.Name, key change.Row) *parkedState {
 	k := keyString(source, key)
 	s := p.keys[k]
 	if s == nil {
-		s = &parkedState{source: source, key: key}
+		s = &parkedState{source: source, key: rowKey{source, key}.own().key}
 		if p.emptied[source] == nil {
 			s.was, s.stored = t.parked.keys[k], t.has(k)
 			s.first, s.parked = s.was, s.stored
@@ -202,11 +245,12 @@ func (t *Target) has(k string) bool {
 }
 
 // park adds a change to a key's entry, which it begins where there is none.
-func (t *Target) park(m *change.Mapped, key change.Row, f change.Fault, cause change.Position) error {
+func (t *Target) park(m *change.Mapped, key change.Row, f change.Fault, cause rowKey) error {
 	s := t.stateOf(m.Source, key)
 	t.tx.parking.changing(s)
 	if !s.parked {
 		s.parked, s.begun, s.first, s.firstOp, s.fault, s.cause, s.changes = true, true, m.Pos, m.SourceOp, f, cause, 0
+		s.since, _ = t.parkedAt(cause.source, cause.key)
 		t.count(m.Source, 1)
 	}
 	s.at, s.op = m.Pos, m.SourceOp
@@ -235,7 +279,7 @@ func (t *Target) settle(m *change.Mapped, key change.Row) {
 	}
 	s := t.stateOf(m.Source, key)
 	t.tx.parking.changing(s)
-	s.parked, s.ended = false, m
+	s.parked, s.ended = false, &ending{m.Pos, m.SourceOp}
 	t.count(m.Source, -1)
 }
 
@@ -265,12 +309,12 @@ func (t *Target) empty(m *change.Mapped) {
 	if n == 0 {
 		return
 	}
-	p := t.openParking()
+	p, end := t.openParking(), &ending{m.Pos, m.SourceOp}
 	for _, s := range p.order {
 		if s.source == m.Source {
 			p.changing(s)
 			if s.parked {
-				s.parked, s.ended = false, m
+				s.parked, s.ended = false, end
 			}
 			s.stored = false
 		}
@@ -281,7 +325,7 @@ func (t *Target) empty(m *change.Mapped) {
 			delete(p.emptied, m.Source)
 		}
 	})
-	p.emptied[m.Source] = m
+	p.emptied[m.Source] = end
 	t.count(m.Source, -n)
 }
 
@@ -293,6 +337,7 @@ func (t *Target) commitParking() {
 			for name := range p.emptied {
 				if ofTable(k, name) {
 					delete(t.parked.keys, k)
+					t.parked.forget(k)
 				}
 			}
 		}
@@ -300,16 +345,17 @@ func (t *Target) commitParking() {
 	for k, s := range p.keys {
 		if !s.parked {
 			delete(t.parked.keys, k)
+			t.parked.forget(k)
 			continue
 		}
 		t.parked.keys[k] = s.first
-		if s.begun && !s.cause.Zero() {
-			t.parked.waiting[s.cause] = append(t.parked.waiting[s.cause], waitingKey{s.source, s.key})
-			t.parked.waits++
+		if !s.begun {
+			continue
 		}
-	}
-	if t.parked.waits > 2*len(t.parked.keys) {
-		t.parked.forget()
+		t.parked.forget(k)
+		if s.cause.key != nil {
+			t.parked.wait(rowKey{s.source, s.key}, s.cause.String())
+		}
 	}
 	for name, n := range p.counts {
 		t.parked.tables[name] = n

@@ -125,15 +125,20 @@ func (t *Target) writeParking(ctx context.Context) error {
 	}
 	var batch pgx.Batch
 	batch.Queue(lockProgressSQL, t.cfg.Migration)
-	for name, m := range p.emptied {
+	for name, end := range p.emptied {
 		batch.Queue(`
 			WITH gone AS (DELETE FROM segue.parked WHERE migration = $1 AND source_schema = $2 AND source_table = $3 RETURNING *)
 			INSERT INTO segue.parked_log (migration, action, who, source_schema, source_table, key_values, position, op)
 			SELECT migration, $4, $5, source_schema, source_table, key_values, $6, $7 FROM gone ORDER BY id`,
-			t.cfg.Migration, name.Schema, name.Table, actionSuperseded, t.cfg.Owner, m.Pos.String(), m.SourceOp.String())
+			t.cfg.Migration, name.Schema, name.Table, actionSuperseded, t.cfg.Owner, end.pos.String(), end.op.String())
 	}
 	for _, s := range p.order {
 		t.queueParked(&batch, s)
+	}
+	for k, s := range p.keys {
+		if s.stored && s.begun && s.parked {
+			t.queueCause(&batch, k, s.first)
+		}
 	}
 	if batch.Len() == 1 {
 		return nil
@@ -149,17 +154,29 @@ VALUES ($1, $2, $3, $4::text[], $5::text::bigint, $6::text::pg_catalog.pg_lsn, $
 	joinParkedSQL = `
 UPDATE segue.parked SET changes = changes + $5, last_position = $6, last_op = $7
 WHERE migration = $1 AND source_schema = $2 AND source_table = $3 AND key_values = $4::text[]`
-	logParkedSQL = `
+	causeParkedSQL = `UPDATE segue.parked SET cause = $5 WHERE migration = $1 AND source_schema = $2 AND source_table = $3 AND key_values = $4::text[]`
+	logParkedSQL   = `
 INSERT INTO segue.parked_log (migration, action, who, source_schema, source_table, key_values, position, op, stage, code, reason, size, cause)
 VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, NULLIF($9, ''), NULLIF($10, ''), NULLIF($11, ''), NULLIF($12::bigint, 0), NULLIF($13, ''))`
 )
+
+// queueCause names the new position of a row that was parked anew to those that wait for it.
+func (t *Target) queueCause(batch *pgx.Batch, cause string, at change.Position) {
+	for k, w := range t.parked.waiting[cause] {
+		if s := t.tx.parking.keys[k]; t.parkedNow(w.source, w.key) && (s == nil || !s.begun) {
+			batch.Queue(causeParkedSQL, t.cfg.Migration, w.source.Schema, w.source.Table, textsOf(w.key), at.String())
+		}
+	}
+}
 
 // queueParked writes what became of one key.
 func (t *Target) queueParked(batch *pgx.Batch, s *parkedState) {
 	m, key := t.cfg.Migration, textsOf(s.key)
 	cause := ""
-	if !s.cause.Zero() {
-		cause = s.cause.String()
+	if at, ok := t.parkedAt(s.cause.source, s.cause.key); ok { // it may have been parked anew since
+		cause = at.String()
+	} else if !s.since.Zero() {
+		cause = s.since.String()
 	}
 	log := func(action string, at change.Position, op change.Op, f change.Fault, because string) {
 		batch.Queue(logParkedSQL, m, action, t.cfg.Owner, s.source.Schema, s.source.Table, key, at.String(), op.String(), f.Stage, f.Code, f.Text, f.Size, because)
@@ -169,7 +186,7 @@ func (t *Target) queueParked(batch *pgx.Batch, s *parkedState) {
 		if s.begun && !anew {
 			log(actionParked, s.first, s.firstOp, s.fault, cause)
 		}
-		log(actionSuperseded, s.ended.Pos, s.ended.SourceOp, change.Fault{}, "")
+		log(actionSuperseded, s.ended.pos, s.ended.op, change.Fault{}, "")
 	}
 	if s.stored && (anew || !s.parked) {
 		batch.Queue(deleteParkedSQL, m, s.source.Schema, s.source.Table, key)

@@ -30,6 +30,19 @@ func (p *Plan) Frontier() *frontier.Frontier { return p.last }
 // End is where the target stands once the plan is committed.
 func (p *Plan) End() frontier.Cursor { return p.to }
 
+// ended is how many changes belong to source transactions that end inside the plan.
+func (p *Plan) ended() int {
+	n := len(p.all)
+	if p.last.Boundary {
+		return n
+	}
+	open := p.last.At
+	for n > 0 && p.all[n-1].Pos.LSN == open.LSN && p.all[n-1].Pos.Epoch == open.Epoch {
+		n--
+	}
+	return n
+}
+
 // Counters are the plan's own.
 func (p *Plan) Counters() Counters { return p.counters }
 
@@ -77,7 +90,7 @@ func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error)
 	for _, m := range p.all {
 		p.base.Changes++
 		p.base.RowOps += int64(len(m.Ops))
-		if len(m.Ops) == 0 && m.Want == nil && m.Fault == nil {
+		if filtered(m) {
 			p.base.Filtered++
 		}
 		p.faults = p.faults || m.Fault != nil
@@ -96,6 +109,9 @@ func (t *Target) Prepare(batches []frontier.Batch[change.Mapped]) (*Plan, error)
 	p.changes, p.segments, p.counters, p.copies = p.all, p.folded, p.base, p.foldedCopies
 	return p, err
 }
+
+// filtered says that the change means nothing to the target.
+func filtered(m *change.Mapped) bool { return len(m.Ops) == 0 && m.Want == nil && m.Fault == nil }
 
 // Release gives the plan's memory back for another one.
 func (t *Target) Release(p *Plan) {

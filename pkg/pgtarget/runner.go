@@ -225,10 +225,15 @@ func (r *runner) truncate(tr *truncation) error {
 	if tr.restart {
 		sql += " RESTART IDENTITY"
 	}
-	// TRUNCATE refuses a table with waiting checks: they are made now.
-	err := r.t.exec(r.ctx, "SAVEPOINT segue_truncate", immediateSQL, sql, deferredSQL, "RELEASE SAVEPOINT segue_truncate")
-	if err == nil || !serverError(err) || !instead(err) {
-		return err
+	// TRUNCATE refuses a table with waiting checks: they are made now. What does not hold yet may do so at the source transaction's end.
+	err := r.t.exec(r.ctx, "SAVEPOINT segue_truncate", immediateSQL)
+	if tooEarly := dataError(err); !tooEarly {
+		if err == nil {
+			err = r.t.exec(r.ctx, sql, deferredSQL, "RELEASE SAVEPOINT segue_truncate")
+		}
+		if err == nil || !serverError(err) || !instead(err) {
+			return err
+		}
 	}
 	statements := []string{"ROLLBACK TO SAVEPOINT segue_truncate", deferredSQL}
 	for _, n := range tr.tables {

@@ -38,6 +38,8 @@ type target struct {
 	// identityKey says that the key is GENERATED ALWAYS: an update cannot set it, only an insert.
 	identityKey bool
 	uncut       map[int]fits // see uncut
+	// cascades says that a row that is taken out takes others along: see noteCascades.
+	cascades bool
 }
 
 // shape is one statement, prepared once per connection.

@@ -49,7 +49,7 @@ func (t *Target) siftPart(p *Plan, from, to int, refused map[int]refusal) (kept 
 // refusal is why the target does not take a change.
 type refusal struct {
 	fault change.Fault
-	cause change.Position // since when the row is parked that it misses; zero: it does not wait for another one
+	cause rowKey // the parked row that it misses; none: it does not wait for another one
 }
 
 // sifting is one run over some of a plan's changes. The list of those that are kept is made once it differs.
@@ -84,7 +84,7 @@ func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 	case m.Fault != nil:
 		s.count(m)
 		s.keep(m) // it holds no operations
-		return s.park(m, *m.Fault, change.Position{})
+		return s.park(m, *m.Fault, rowKey{})
 	case refused.fault.Code != "":
 		if supersedes(m) { // what was parked before is of no matter any more: this is why it is parked now
 			t.settle(m, m.SourceKey)
@@ -108,7 +108,8 @@ func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 		t.settle(m, m.SourceKey)
 		t.leaves(m)
 		if here && (m.OldKey != nil || m.SourceOp == change.Insert) {
-			// What the target has under this key is of a row that is there no more: it makes room.
+			// What the target has under this key is of a row that is there no more: it makes room. Where others would go with it, it stays: an
+			// insert writes over it, and a key change is refused.
 			s.differ(i)
 			m = vacated(m, t.targets)
 		}
@@ -117,17 +118,16 @@ func (s *sifting) change(i int, m *change.Mapped, refused refusal) error {
 	return nil
 }
 
-// joined is since when the key is parked that a joining change waits for.
-func (s *sifting) joined(m *change.Mapped) change.Position {
-	if at, ok := s.t.parkedAt(m.Source, m.OldKey); ok {
-		return at
+// joined is the parked key that a joining change waits for.
+func (s *sifting) joined(m *change.Mapped) rowKey {
+	if s.t.parkedNow(m.Source, m.OldKey) {
+		return rowKey{m.Source, m.OldKey}
 	}
-	at, _ := s.t.parkedAt(m.Source, m.SourceKey)
-	return at
+	return rowKey{m.Source, m.SourceKey}
 }
 
 // park parks both keys of a change: what became of the old one is not known either.
-func (s *sifting) park(m *change.Mapped, f change.Fault, cause change.Position) error {
+func (s *sifting) park(m *change.Mapped, f change.Fault, cause rowKey) error {
 	if m.OldKey != nil {
 		if err := s.t.park(m, m.OldKey, f, cause); err != nil {
 			return err
@@ -143,6 +143,9 @@ func (s *sifting) count(m *change.Mapped) {
 	s.t.tx.parking.noteUndo(func() { *c = was })
 	c.Parked++
 	c.RowOps -= int64(len(m.Ops))
+	if filtered(m) {
+		c.Filtered--
+	}
 }
 
 // supersedes says that nothing before the change matters for its row any more: it carries the whole target row, or deletes it.
@@ -177,7 +180,7 @@ func vacated(m *change.Mapped, targets []*target) *change.Mapped {
 	out := *m
 	out.Ops = nil
 	for _, op := range m.Ops {
-		if op.Row != nil && op.Target >= 0 && op.Target < len(targets) {
+		if op.Row != nil && op.Target >= 0 && op.Target < len(targets) && !targets[op.Target].cascades {
 			var key change.Row
 			for _, k := range targets[op.Target].Key {
 				key = append(key, op.Row[k])

@@ -161,7 +161,7 @@ func (t *Target) resolve(ctx context.Context) error {
 	t.copying.reset(len(t.tables), !t.progress.Loaded)
 	t.folder, t.halver = t.newFolder(), t.newFolder()
 	t.folder.copies = t.copying.may
-	return nil
+	return t.noteCascades(ctx)
 }
 
 func (t *Target) newFolder() *folder {
