@@ -248,17 +248,21 @@ func (k *brokenKey) referredBy(parent, child string) string {
 	return strings.Join(out, " AND ")
 }
 
-func childlessSQL(t *target, k *brokenKey) string {
+// refersToNothing is what holds for a row of the child, under this alias, whose parent is not there.
+func (k *brokenKey) refersToNothing(child string) string {
 	given := make([]string, len(k.own))
 	for i, n := range k.own {
-		given[i] = "t." + table.Quote(n) + " IS NOT NULL"
+		given[i] = child + "." + table.Quote(n) + " IS NOT NULL"
 	}
 	enough := " AND "
 	if k.full {
 		enough = " OR "
 	}
-	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE (%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)",
-		keysGiven(t), k.child.SQL(), t.match(), strings.Join(given, enough), k.parent.SQL(), k.referredBy("p", "t"))
+	return fmt.Sprintf("(%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)", strings.Join(given, enough), k.parent.SQL(), k.referredBy("p", child))
+}
+
+func childlessSQL(t *target, k *brokenKey) string {
+	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE %s", keysGiven(t), k.child.SQL(), t.match(), k.refersToNothing("t"))
 }
 
 func parentsGoneSQL(t *target, k *brokenKey) string {

@@ -112,7 +112,7 @@ func (f *folder) entryKey(e *entry) change.Row {
 	if e.row == nil {
 		return e.key
 	}
-	return append(change.Row(nil), f.keyOf(f.targets[e.target], e.row)...)
+	return keyOfRow(f.targets[e.target], e.row) // not the scratch row: who ends the segment may be looking for the key in it
 }
 
 // encodeMoves adds the key changes, a group of independent ones at a time. A whole row that is not found under its

@@ -176,12 +176,8 @@ func (t *Target) orphansNow(ctx context.Context, k *brokenKey, of table.Name, fo
 			return nil, nil // they refer to something else than the key
 		}
 	}
-	given := make([]string, len(k.own))
-	for i, n := range k.own {
-		given[i] = "c." + table.Quote(n) + " IS NOT NULL"
-	}
-	rows, err := t.conn.Query(ctx, fmt.Sprintf("SELECT %s FROM %s AS c WHERE %s AND NOT EXISTS (SELECT FROM %s AS p WHERE %s) LIMIT %d",
-		columns("c", names), k.child.SQL(), strings.Join(given, " AND "), k.parent.SQL(), columnsAre("p", k.referred, "c", k.own), t.cfg.Park.Limit+1))
+	rows, err := t.conn.Query(ctx, fmt.Sprintf("SELECT %s FROM %s AS c WHERE %s LIMIT %d",
+		columns("c", names), k.child.SQL(), k.refersToNothing("c"), t.cfg.Park.Limit+1))
 	if err != nil {
 		return nil, err
 	}

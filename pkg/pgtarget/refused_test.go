@@ -240,6 +240,21 @@ func TestOneOfTwoRowsThatTradeKeysIsRefused(t *testing.T) {
 	r.want(parkedCodesSQL, "")
 }
 
+// A key keeps its one entry where the segment before it ends with a row that is taken out and put in again.
+func TestAKeyHasOneEntryBehindACut(t *testing.T) {
+	r := newParkedRig(t)
+	r.do(0, change.Insert, "", "1,a,a")
+	r.do(0, change.Insert, "", "5,a,a")
+	r.must()
+	r.do(0, change.Delete, "1", "")
+	r.do(0, change.Insert, "", "1,b,b")
+	r.move("5", "6,a,?")
+	r.do(0, change.Update, "", "6,x,?")
+	r.do(0, change.Update, "", "6,y,?")
+	r.must()
+	r.want("SELECT id || a || big FROM p ORDER BY id", "1bb 6ya")
+}
+
 // A stub that takes part in a trade of keys is not superseded by the other row's leaving.
 func TestAStubThatTradesKeysStaysParked(t *testing.T) {
 	r := newParkedRig(t)
