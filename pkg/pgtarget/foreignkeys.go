@@ -34,13 +34,14 @@ type foreignKey struct {
 func (k *foreignKey) quoted() string { return table.Quote(k.name) }
 
 // foreignKeysSQL lists the constraints of and to the tables. core is put together from the catalog's columns, because a
-// definition cannot be cut safely: identifiers may hold anything. PERIOD belongs to PostgreSQL 18's temporal keys.
+// definition cannot be cut safely: identifiers may hold anything. PERIOD belongs to PostgreSQL 18's temporal keys. Orphans are told as the constraint
+// does it: by its own operators (an extension's are not found by name) and the collations of the parent's columns; a period lies in several of the parent's.
 const foreignKeysSQL = `
 SELECT n.nspname, r.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),
        'FOREIGN KEY (' || cols.own || ') REFERENCES ' || cols.parent || '(' || cols.theirs || ')'
        || CASE c.confmatchtype WHEN 'f' THEN ' MATCH FULL' ELSE '' END,
-       pg_catalog.format('FROM %I.%I c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s)',
-                         n.nspname, r.relname, cols.given, cols.parent, cols.same),
+       pg_catalog.format('FROM %I.%I c WHERE %s AND NOT EXISTS (SELECT FROM %s p WHERE %s%s)',
+                         n.nspname, r.relname, cols.given, cols.parent, cols.same, cols.covered),
        pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, r.relkind = 'p', fn.nspname, f.relname
 FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
@@ -52,13 +53,18 @@ CROSS JOIN LATERAL (
 	SELECT pg_catalog.string_agg(x.period || pg_catalog.quote_ident(a.attname), ', ' ORDER BY x.place) AS own,
 	       pg_catalog.string_agg(x.period || pg_catalog.quote_ident(b.attname), ', ' ORDER BY x.place) AS theirs,
 	       pg_catalog.string_agg(pg_catalog.format('c.%I IS NOT NULL', a.attname), ' AND ' ORDER BY x.place) AS given,
-	       pg_catalog.string_agg(pg_catalog.format('p.%I = c.%I', b.attname, a.attname), ' AND ' ORDER BY x.place) AS same,
+	       pg_catalog.string_agg(pg_catalog.format('p.%I OPERATOR(%I.%s) c.%I%s', b.attname, opn.nspname, op.oprname, a.attname,
+	           CASE WHEN a.attcollation <> b.attcollation AND a.attcollation <> 0 AND b.attcollation <> 0 THEN pg_catalog.format(' COLLATE %I.%I', con.nspname, co.collname) ELSE '' END), ' AND ' ORDER BY x.place) AS same,
+	       coalesce(pg_catalog.string_agg(pg_catalog.format(' HAVING pg_catalog.range_agg(p.%I) OPERATOR(pg_catalog.@>) c.%I', b.attname, a.attname), '')
+	           FILTER (WHERE x.period <> ''), '') AS covered,
 	       pg_catalog.format('%I.%I', fn.nspname, f.relname) AS parent
-	FROM (SELECT k.own, k.theirs, k.place,
+	FROM (SELECT k.own, k.theirs, k.equals, k.place,
 	             CASE WHEN whole.j->>'conperiod' = 'true' AND k.place = pg_catalog.cardinality(c.conkey) THEN 'PERIOD ' ELSE '' END AS period
-	      FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey)) WITH ORDINALITY AS k (own, theirs, place)) x
+	      FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k (own, theirs, equals, place)) x
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.own
-	JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = x.theirs) cols
+	JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = x.theirs
+	JOIN pg_catalog.pg_operator op ON op.oid = x.equals JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+	LEFT JOIN pg_catalog.pg_collation co ON co.oid = b.attcollation LEFT JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace) cols
 WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce(whole.j->>'conenforced', 'true') = 'true'
   AND EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS want (nsp, rel)
               WHERE (want.nsp = n.nspname AND want.rel = r.relname) OR (want.nsp = fn.nspname AND want.rel = f.relname))

@@ -54,10 +54,14 @@ type waitingKey struct {
 
 func (p *parkedKeys) len() int { return len(p.keys) }
 
-// load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known.
+// load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known. Behind an error it
+// is as it was.
 func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration string) error {
-	p.keys, p.tables, p.waiting = map[string]change.Position{}, map[table.Name]int{}, map[change.Position][]waitingKey{}
 	list, err := ReadParked(ctx, q, migration, -1)
+	if err != nil {
+		return err
+	}
+	*p = parkedKeys{keys: map[string]change.Position{}, tables: map[table.Name]int{}, waiting: map[change.Position][]waitingKey{}}
 	for _, k := range list {
 		p.keys[keyString(k.Source, k.Key)] = k.At
 		p.tables[k.Source]++
@@ -66,7 +70,7 @@ func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration str
 			p.waits++
 		}
 	}
-	return err
+	return nil
 }
 
 // parkedState is what the open transaction makes of one key.
