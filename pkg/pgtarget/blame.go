@@ -74,6 +74,7 @@ func (h *halving) refusals(to int, places []int, key *brokenKey, broken error) (
 type brokenKey struct {
 	child, parent table.Name
 	own, referred []string // column names, in the constraint's order
+	same          string   // the condition that row c of the child refers to row p of the parent
 }
 
 const brokenKeySQL = `
@@ -87,7 +88,8 @@ SELECT n.nspname, r.relname, fn.nspname, f.relname,
        (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY AS x (num, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.num),
        (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.confkey) WITH ORDINALITY AS x (num, place)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = x.num)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = x.num),
+       ` + sameSQL + `
 FROM up JOIN pg_catalog.pg_constraint c ON c.oid = up.oid
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
 JOIN pg_catalog.pg_class f ON f.oid = c.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
@@ -97,7 +99,7 @@ WHERE up.conparentid = 0`
 func (t *Target) brokenKey(ctx context.Context, pg *pgconn.PgError) (*brokenKey, error) {
 	var k brokenKey
 	err := t.conn.QueryRow(ctx, brokenKeySQL, pg.ConstraintName, pg.SchemaName, pg.TableName).
-		Scan(&k.child.Schema, &k.child.Table, &k.parent.Schema, &k.parent.Table, &k.own, &k.referred)
+		Scan(&k.child.Schema, &k.child.Table, &k.parent.Schema, &k.parent.Table, &k.own, &k.referred, &k.same)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -225,22 +227,13 @@ func keysGiven(t *target) string {
 	return "ROWS FROM (" + strings.Join(lists, ", ") + ") WITH ORDINALITY AS u(" + strings.Join(names, ", ") + ", ord)"
 }
 
-// columnsAre compares columns of two tables, pair by pair, and wants the first ones to be there.
-func columnsAre(a string, of []string, b string, others []string) string {
-	var out []string
-	for i := range of {
-		out = append(out, fmt.Sprintf("%s.%s = %s.%s", a, table.Quote(of[i]), b, table.Quote(others[i])))
-	}
-	return strings.Join(out, " AND ")
-}
-
 func childlessSQL(t *target, k *brokenKey) string {
 	given := make([]string, len(k.own))
 	for i, n := range k.own {
 		given[i] = "t." + table.Quote(n) + " IS NOT NULL"
 	}
-	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE %s AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)",
-		keysGiven(t), k.child.SQL(), t.match(), strings.Join(given, " AND "), k.parent.SQL(), columnsAre("p", k.referred, "t", k.own))
+	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE %s AND NOT EXISTS (SELECT FROM %s AS p, LATERAL (SELECT t.*) AS c WHERE %s)",
+		keysGiven(t), k.child.SQL(), t.match(), strings.Join(given, " AND "), k.parent.SQL(), k.same)
 }
 
 func parentsGoneSQL(t *target, k *brokenKey) string {

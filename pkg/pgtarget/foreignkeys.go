@@ -53,8 +53,7 @@ CROSS JOIN LATERAL (
 	SELECT pg_catalog.string_agg(x.period || pg_catalog.quote_ident(a.attname), ', ' ORDER BY x.place) AS own,
 	       pg_catalog.string_agg(x.period || pg_catalog.quote_ident(b.attname), ', ' ORDER BY x.place) AS theirs,
 	       pg_catalog.string_agg(pg_catalog.format('c.%I IS NOT NULL', a.attname), ' AND ' ORDER BY x.place) AS given,
-	       pg_catalog.string_agg(pg_catalog.format('p.%I OPERATOR(%I.%s) c.%I%s', b.attname, opn.nspname, op.oprname, a.attname,
-	           CASE WHEN a.attcollation <> b.attcollation AND a.attcollation <> 0 AND b.attcollation <> 0 THEN pg_catalog.format(' COLLATE %I.%I', con.nspname, co.collname) ELSE '' END), ' AND ' ORDER BY x.place) AS same,
+	       pg_catalog.string_agg(` + refersSQL + `, ' AND ' ORDER BY x.place) AS same,
 	       coalesce(pg_catalog.string_agg(pg_catalog.format(' HAVING pg_catalog.range_agg(p.%I) OPERATOR(pg_catalog.@>) c.%I', b.attname, a.attname), '')
 	           FILTER (WHERE x.period <> ''), '') AS covered,
 	       pg_catalog.format('%I.%I', fn.nspname, f.relname) AS parent
@@ -63,12 +62,26 @@ CROSS JOIN LATERAL (
 	      FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k (own, theirs, equals, place)) x
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.own
 	JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = x.theirs
-	JOIN pg_catalog.pg_operator op ON op.oid = x.equals JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
-	LEFT JOIN pg_catalog.pg_collation co ON co.oid = b.attcollation LEFT JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace) cols
+	` + operatorJoinSQL + `) cols
 WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce(whole.j->>'conenforced', 'true') = 'true'
   AND EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS want (nsp, rel)
               WHERE (want.nsp = n.nspname AND want.rel = r.relname) OR (want.nsp = fn.nspname AND want.rel = f.relname))
 ORDER BY n.nspname, r.relname, c.conname`
+
+// refersSQL is the text that compares a column of the parent p with one of the child c, as the constraint does; operatorJoinSQL yields what it takes:
+// x is the pair of columns with its operator, a the child's column, b the parent's.
+const (
+	refersSQL = `pg_catalog.format('p.%I OPERATOR(%I.%s) c.%I%s', b.attname, opn.nspname, op.oprname, a.attname,
+	           CASE WHEN a.attcollation <> b.attcollation AND a.attcollation <> 0 AND b.attcollation <> 0
+	           THEN pg_catalog.format(' COLLATE %I.%I', con.nspname, co.collname) ELSE '' END)`
+	operatorJoinSQL = `JOIN pg_catalog.pg_operator op ON op.oid = x.equals JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+	LEFT JOIN pg_catalog.pg_collation co ON co.oid = b.attcollation LEFT JOIN pg_catalog.pg_namespace con ON con.oid = co.collnamespace`
+	// sameSQL is the condition over all columns of constraint c.
+	sameSQL = `(SELECT pg_catalog.string_agg(` + refersSQL + `, ' AND ' ORDER BY x.place)
+        FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey), pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS x (own, theirs, equals, place)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.own
+        JOIN pg_catalog.pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = x.theirs ` + operatorJoinSQL + `)`
+)
 
 func foreignKeysOf(ctx context.Context, tx pgx.Tx, tables []table.Name) ([]foreignKey, error) {
 	schemas, names := split(tables)

@@ -112,3 +112,26 @@ func TestOrphansOfATemporalKey(t *testing.T) {
 	r.want(parkedCodesSQL, "c:2:read:23503:1 c:3:read:23503:1")
 	r.want("SELECT k FROM c", "1")
 }
+
+// The same holds in the stream: who is blamed for a key that does not hold is who the key means.
+func TestTheBlamedAreWhoTheForeignKeyMeans(t *testing.T) {
+	r := newRig(t, `CREATE EXTENSION citext; CREATE TABLE p (id citext PRIMARY KEY); CREATE TABLE c (id int PRIMARY KEY, p citext REFERENCES p DEFERRABLE INITIALLY DEFERRED);
+		CREATE TABLE q (id text COLLATE "C" PRIMARY KEY); CREATE TABLE d (id int PRIMARY KEY, q text COLLATE "POSIX" REFERENCES q DEFERRABLE INITIALLY DEFERRED)`, "p", "c", "q", "d")
+	r.do(0, change.Insert, "", "ABC")
+	r.do(2, change.Insert, "", "x")
+	r.must()
+	r.do(1, change.Insert, "", "1,abc")
+	r.do(1, change.Insert, "", "2,abd")
+	r.must()
+	r.do(3, change.Insert, "", "1,x")
+	r.do(3, change.Insert, "", "2,y")
+	r.must()
+	r.want(parkedCodesSQL, "c:2:insert:23503:1 d:2:insert:23503:1")
+	for i, want := range map[int]string{0: "public.c", 2: "public.d"} {
+		ct := r.cfg.Targets[i]
+		referred, by, err := Referred(t.Context(), r.conn, ct, []change.Row{row(map[int]string{0: "ABC", 2: "x"}[i])})
+		if err != nil || !referred[0] || by.String() != want {
+			t.Errorf("%s: %v by %s: %v", ct.Table.Name, referred, by, err)
+		}
+	}
+}
