@@ -2,11 +2,13 @@ package pgtarget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"segue/pkg/fault"
 	"segue/pkg/postgres"
 	"segue/pkg/table"
 )
@@ -29,6 +31,7 @@ type foreignKey struct {
 	partitioned bool // the table that refers, so that NOT VALID is not to be had before PostgreSQL 18
 	parent      table.Name
 	hold        hold // of one that is kept
+	gone        bool // of one that is kept: one of its tables was dropped meanwhile, so that there is nothing to give back
 }
 
 func (k *foreignKey) quoted() string { return table.Quote(k.name) }
@@ -96,23 +99,27 @@ func foreignKeysOf(ctx context.Context, tx pgx.Tx, tables []table.Name) ([]forei
 	})
 }
 
-// PrepareSQL is what PrepareKeys runs, as one transaction: it keeps the definitions, says who needs the constraints off and drops them.
+// PrepareSQL is what PrepareKeys runs, as one transaction: it keeps the definitions, says who needs the constraints off and drops them. Where the
+// bookkeeping schema is not there yet, or an older one, that comes first: what is shown is for those who may what segue's role may not.
 func PrepareSQL(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) ([]string, error) {
-	return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) { return prepareSQL(ctx, tx, migration, tables) })
-}
-
-func prepareSQL(ctx context.Context, tx pgx.Tx, migration string, tables []table.Name) ([]string, error) {
-	there, err := foreignKeysOf(ctx, tx, tables)
+	version, err := readVersion(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	var out []string
-	dropped := map[string]bool{}
-	for i := range there {
-		k := &there[i]
-		dropped[k.place()] = true
-		out = append(out, keepSQL(migration, k), holdSQL(migration, k),
-			fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
+	if version >= schemaVersion {
+		return planned(ctx, conn, func(tx pgx.Tx) ([]string, error) { return prepareSQL(ctx, tx, migration, tables) })
+	}
+	sql, err := planned(ctx, conn, func(tx pgx.Tx) ([]string, error) {
+		sql, _, err := dropSQL(ctx, tx, migration, tables)
+		return sql, err
+	})
+	return append(schemaStatements(), sql...), err
+}
+
+func prepareSQL(ctx context.Context, tx pgx.Tx, migration string, tables []table.Name) ([]string, error) {
+	out, dropped, err := dropSQL(ctx, tx, migration, tables)
+	if err != nil {
+		return nil, err
 	}
 	schemas, names := split(tables)
 	kept, err := scanKept(ctx, tx, keptByTables, migration, schemas, names)
@@ -122,6 +129,22 @@ func prepareSQL(ctx context.Context, tx pgx.Tx, migration string, tables []table
 		}
 	}
 	return out, err
+}
+
+// dropSQL keeps and drops what is there.
+func dropSQL(ctx context.Context, tx pgx.Tx, migration string, tables []table.Name) (out []string, dropped map[string]bool, err error) {
+	there, err := foreignKeysOf(ctx, tx, tables)
+	if err != nil {
+		return nil, nil, err
+	}
+	dropped = map[string]bool{}
+	for i := range there {
+		k := &there[i]
+		dropped[k.place()] = true
+		out = append(out, keepSQL(migration, k), holdSQL(migration, k),
+			fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", k.table.SQL(), k.quoted()))
+	}
+	return out, dropped, nil
 }
 
 // keepSQL notes a definition. One that is kept already stays: what is there now is segue's own form of it.
@@ -145,10 +168,18 @@ func literal(s string) string {
 	return q
 }
 
-// PrepareKeys keeps the definitions of all foreign keys of and to the tables and drops the constraints, all or none.
+// PrepareKeys keeps the definitions of all foreign keys of and to the tables and drops the constraints, all or none. Behind the load it refuses: nobody
+// would make them again before the end.
 func PrepareKeys(ctx context.Context, conn *pgx.Conn, migration string, tables []table.Name) error {
 	var sql []string
 	err := locked(ctx, conn, "take away foreign keys", func(tx pgx.Tx) (err error) {
+		var loaded bool
+		if err := tx.QueryRow(ctx, `SELECT coalesce(pg_catalog.bool_or(loaded), false) FROM segue.progress WHERE migration = $1`, migration).Scan(&loaded); err != nil {
+			return err
+		}
+		if loaded {
+			return fault.Fatal(errors.New("the initial load is over, and foreign keys hold for the stream"), "there is nothing to prepare: segue run goes on; tables that are added later are prepared by themselves")
+		}
 		if sql, err = prepareSQL(ctx, tx, migration, tables); err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (t *Target) parkOrphans(ctx context.Context) ([]string, error) {
 	}
 	var keys []orphanKey
 	for i := range kept {
-		if tt := t.nameable(kept[i].table); tt != nil && kept[i].validated && kept[i].hold.loading == 0 && exact(&kept[i]) {
+		if tt := t.nameable(kept[i].table); tt != nil && kept[i].validated && kept[i].hold.loading == 0 && !kept[i].gone && exact(&kept[i]) {
 			keys = append(keys, orphanKey{&kept[i], tt})
 		}
 	}
