@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
 	"segue/pkg/change"
 	"segue/pkg/table"
+	"segue/services/dead"
 )
 
 // A filter that is given and empty is a mistake: left out in silence, more rows would be given up than somebody meant.
@@ -21,6 +23,16 @@ func TestAnEmptyFilterIsNoFilterLeftOut(t *testing.T) {
 				t.Errorf("%v: exit code %d: %s", args, code, stderr)
 			}
 		}
+	}
+}
+
+// The time that somebody gives is for the way to the servers, too: this one is tried for seconds.
+func TestRetryEndsInTime(t *testing.T) {
+	l := line{files: map[string]string{"segue.yaml": unreachable}, env: map[string]string{"SEGUE_KAFKA_BROKERS": "127.0.0.1:1", "SEGUE_REGISTRY_URL": "http://127.0.0.1:1"}}
+	code, stdout, stderr := l.run(t, "dead", "retry", "--all", "--timeout", "50ms", "-o", "json")
+	var report dead.Retried
+	if err := json.Unmarshal([]byte(stdout), &report); code != exitNotProved || err != nil || !report.Late || report.Seconds > 2 || !strings.Contains(report.Reason, "nothing was asked for") {
+		t.Errorf("exit code %d, %v: %s%s", code, err, stdout, stderr)
 	}
 }
 
