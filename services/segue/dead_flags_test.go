@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
 	"segue/pkg/change"
+	"segue/pkg/kafkatest"
+	"segue/pkg/pgtarget"
+	"segue/pkg/pgtest"
 	"segue/pkg/table"
 	"segue/services/dead"
 )
@@ -33,6 +37,29 @@ func TestRetryEndsInTime(t *testing.T) {
 	var report dead.Retried
 	if err := json.Unmarshal([]byte(stdout), &report); code != exitNotProved || err != nil || !report.Late || report.Seconds > 2 || !strings.Contains(report.Reason, "nothing was asked for") {
 		t.Errorf("exit code %d, %v: %s%s", code, err, stdout, stderr)
+	}
+}
+
+// A row of a table that the migration has no more is in the list still, and can be looked at.
+func TestShowTellsOfATableThatIsLeftOut(t *testing.T) {
+	source, target := pgtest.Database(t), pgtest.Database(t)
+	pgtest.Exec(t, pgtest.Connect(t, source), "CREATE TABLE here (id int PRIMARY KEY)", "CREATE TABLE gone (id int PRIMARY KEY)")
+	conn := pgtest.Connect(t, target)
+	pgtest.Exec(t, conn, "CREATE TABLE here (id int PRIMARY KEY)")
+	if err := pgtarget.EnsureSchema(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, conn, `INSERT INTO segue.progress (migration, mode, fingerprint, owner, backend_pid, backend_start, applied) VALUES ('shop', 'fused', '', '', 0, 'epoch', now())`,
+		`INSERT INTO segue.parked (migration, source_schema, source_table, key_values, epoch, lsn, seq, op, stage, code, reason, size, changes, last_position, last_op)
+		VALUES ('shop', 'public', 'gone', '{7}', 1, '0/1', 1, 'insert', 'applier', '23505', 'because', 0, 1, '1:0/1#1', 'insert')`)
+	l := line{files: map[string]string{"segue.yaml": fmt.Sprintf("migration: shop\nsource: {postgres: %q}\ntarget: {postgres: %q}\ntables:\n  - from: public.here\n", source, target)},
+		env: map[string]string{"SEGUE_KAFKA_BROKERS": kafkatest.Fake(t).Brokers()[0], "SEGUE_REGISTRY_URL": "http://127.0.0.1:1"}}
+	code, stdout, stderr := l.run(t, "dead", "show", "--table", "public.gone", "--key", "7")
+	if code != exitFine || !strings.Contains(stdout, "23505, insert at") || !strings.Contains(stdout, "no such table any more") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, _ := l.run(t, "dead", "show", "--table", "public.gone", "--key", "8"); code != exitUsage {
+		t.Errorf("a row that nobody knows: exit code %d", code)
 	}
 }
 

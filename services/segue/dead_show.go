@@ -127,7 +127,11 @@ func (s *showing) rows(ctx context.Context) error {
 		why := "not read, the tables' shapes are not known: " + err.Error()
 		s.shown.Source.Reason, s.shown.Mapped.Reason, s.shown.Target.Reason = why, "needs the source's row", "needs the tables' shapes"
 	} else if s.rule = s.plan.mapping.For(s.name); s.rule == nil {
-		return usage(fmt.Errorf("--table %s: the migration has no such source table", s.name))
+		if s.entry == nil && len(s.shown.History) == 0 {
+			return usage(fmt.Errorf("--table %s: the migration has no such source table", s.name))
+		}
+		s.shown.Source.Reason = "not read: the migration has no such table any more"
+		s.shown.Mapped.Reason, s.shown.Target.Reason = s.shown.Source.Reason, s.shown.Source.Reason
 	}
 	servers, err := find(settings)
 	if err == nil {
