@@ -162,6 +162,9 @@ func orphans(ctx context.Context, conn *pgx.Conn, migration, sql string, cause e
 
 // FinishSQL is what FinishKeys runs.
 func FinishSQL(ctx context.Context, conn *pgx.Conn, migration string) ([]string, error) {
+	if some, err := keeps(ctx, conn); err != nil || !some {
+		return nil, err
+	}
 	return plannedKeys(ctx, conn, migration, finishing(migration))
 }
 

@@ -133,6 +133,9 @@ func TestForeignKeysOfAnOlderSchemaHaveTheirHolds(t *testing.T) {
 	if p, err := ReadProgress(t.Context(), r.conn, "one"); err != nil || p == nil || !p.Loaded { // it can be looked at before it is brought up to date
 		t.Fatal(p, err)
 	}
+	if sql, err := FinishSQL(t.Context(), r.conn, "one"); fault.ClassOf(err) != fault.ClassFatal || fault.HintOf(err) == "" {
+		t.Fatal(sql, err)
+	}
 	for range 2 {
 		if err := EnsureSchema(t.Context(), r.conn); err != nil {
 			t.Fatal(err)
@@ -241,6 +244,14 @@ func TestPrepareIsShownWithoutASchema(t *testing.T) {
 	conn := pgtest.Connect(t, pgtest.Database(t))
 	pgtest.Exec(t, conn, twoDDL)
 	before := query(t, conn, keysSQL)
+	for _, show := range []func() ([]string, error){
+		func() ([]string, error) { return FinishSQL(t.Context(), conn, "m") },
+		func() ([]string, error) { return RestoreIndexesSQL(t.Context(), conn, "m") },
+	} {
+		if sql, err := show(); err != nil || len(sql) > 0 { // nothing is kept
+			t.Fatal(sql, err)
+		}
+	}
 	sql, err := PrepareSQL(t.Context(), conn, "m", keyNames("p"))
 	if err != nil {
 		t.Fatal(err)
