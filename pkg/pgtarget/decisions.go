@@ -126,6 +126,7 @@ func (d *Decision) give(ctx context.Context, tx pgx.Tx) ([]Parked, error) {
 // plan may be applied again. What was open is rolled back. Otherwise it returns the refusal.
 func (t *Target) decided(ctx context.Context, refusal error) error {
 	slices := t.tx.slices
+	t.noteLost() // until the source is read again: what fails below may be tried again with the rest of the transaction alone
 	if err := t.Rollback(ctx); err != nil {
 		return err
 	}
@@ -147,6 +148,7 @@ func (t *Target) decided(ctx context.Context, refusal error) error {
 		return t.reread(ctx, tx, now.Decisions)
 	})
 	if err == nil && slices > 0 {
+		t.lost = nil // it is told here
 		return fault.Transient(fmt.Errorf("parked rows were discarded meanwhile: %w", ErrRewind))
 	}
 	return err

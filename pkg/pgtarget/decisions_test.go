@@ -213,6 +213,43 @@ func TestDiscardBesideOpenSlices(t *testing.T) {
 	r.want(parkedSQL, "")
 }
 
+// The list cannot be read for a while, behind a decision beside open slices. They are gone all the same: their transaction's rest must not commit
+// alone.
+func TestDiscardBesideOpenSlicesWhereTheListIsLocked(t *testing.T) {
+	r := newParkedRig(t)
+	r.cfg.LockTimeout = 100 * time.Millisecond
+	r.reopen()
+	r.stub(change.Insert, "", "1")
+	r.must()
+	first := func() {
+		r.do(0, change.Insert, "", "2,a,b")
+		if err := r.apply(r.batch(false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first()
+	r.decide("1")
+	other := pgtest.Connect(t, r.url)
+	pgtest.Exec(t, other, "BEGIN; LOCK TABLE segue.parked")
+	r.do(0, change.Insert, "", "3,a,b")
+	r.commit()
+	last := r.batch(true)
+	if err := r.apply(last); fault.ClassOf(err) != fault.ClassTransient {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, other, "ROLLBACK")
+	r.target.LetGo(t.Context())
+	if err := r.target.Recover(t.Context()); !errors.Is(err, ErrRewind) {
+		_ = r.apply(last)
+		t.Fatalf("got %v, want that the source is to be read again; the target has %s", err, r.rows("SELECT id FROM p"))
+	}
+	r.reopen()
+	first()
+	r.do(0, change.Insert, "", "3,a,b")
+	r.must()
+	r.want("SELECT string_agg(id::text, ' ' ORDER BY id) FROM p", "2 3")
+}
+
 // A decision is no excuse for a process that was taken over.
 func TestTakenOverBesideADecision(t *testing.T) {
 	r := newParkedRig(t)
