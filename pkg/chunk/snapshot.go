@@ -17,7 +17,8 @@ type Snapshot struct {
 	Running []uint64
 }
 
-// ParseSnapshot reads PostgreSQL's text form, xmin:xmax:xip,xip.
+// ParseSnapshot reads PostgreSQL's text form, xmin:xmax:xip,xip. A snapshot that a slot exports may have its xmin above its xmax: logical decoding moves the
+// one on with what ends, the other only with what commits. Nothing below xmin runs then, and nothing from there on is visible.
 func ParseSnapshot(s string) (Snapshot, error) {
 	bad := fmt.Errorf("snapshot %q: want xmin:xmax:xid,xid", s)
 	parts := strings.Split(s, ":")
@@ -26,9 +27,10 @@ func ParseSnapshot(s string) (Snapshot, error) {
 	}
 	xmin, err1 := strconv.ParseUint(parts[0], 10, 64)
 	xmax, err2 := strconv.ParseUint(parts[1], 10, 64)
-	if err1 != nil || err2 != nil || xmin > xmax {
+	if err1 != nil || err2 != nil {
 		return Snapshot{}, bad
 	}
+	xmax = max(xmin, xmax)
 	out := Snapshot{Xmin: xmin, Xmax: xmax}
 	if parts[2] == "" {
 		return out, nil

@@ -130,3 +130,11 @@ func TestMark(t *testing.T) {
 		}
 	}
 }
+
+// A slot exports a snapshot whose xmin is above its xmax where transactions ended in between and none committed.
+func TestSnapshotWhoseXminIsAboveItsXmax(t *testing.T) {
+	s, err := chunk.ParseSnapshot("2477:2469:")
+	if err != nil || !s.Sees(2468) || !s.Sees(2470) || s.Sees(2477) {
+		t.Fatalf("%s, %v: it sees what ended below 2477 and nothing else", s, err)
+	}
+}

@@ -82,7 +82,7 @@ func (h *halving) refusals(to int, places []int, key *brokenKey, broken error) (
 type brokenKey struct {
 	child, parent table.Name
 	own, referred []string // column names, in the constraint's order
-	equals        []string // operators that compare a referred column with its own one
+	same          string   // the condition that row c of the child refers to row p of the parent
 	full          bool     // MATCH FULL: all of a reference is given, or nothing
 }
 
@@ -98,10 +98,7 @@ SELECT n.nspname, r.relname, fn.nspname, f.relname,
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.num),
        (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.confkey) WITH ORDINALITY AS x (num, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = x.num),
-       (SELECT pg_catalog.array_agg('OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || o.oprname || ')' ORDER BY x.place)
-        FROM pg_catalog.unnest(c.conpfeqop) WITH ORDINALITY AS x (op, place)
-        JOIN pg_catalog.pg_operator o ON o.oid = x.op JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace),
-       c.confmatchtype = 'f'
+       ` + sameSQL + `, c.confmatchtype = 'f'
 FROM up JOIN pg_catalog.pg_constraint c ON c.oid = up.oid
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
 JOIN pg_catalog.pg_class f ON f.oid = c.confrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = f.relnamespace
@@ -111,7 +108,7 @@ WHERE up.conparentid = 0`
 func (t *Target) brokenKey(ctx context.Context, pg *pgconn.PgError) (*brokenKey, error) {
 	var k brokenKey
 	err := t.conn.QueryRow(ctx, brokenKeySQL, pg.ConstraintName, pg.SchemaName, pg.TableName).
-		Scan(&k.child.Schema, &k.child.Table, &k.parent.Schema, &k.parent.Table, &k.own, &k.referred, &k.equals, &k.full)
+		Scan(&k.child.Schema, &k.child.Table, &k.parent.Schema, &k.parent.Table, &k.own, &k.referred, &k.same, &k.full)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -239,40 +236,30 @@ func keysGiven(t *target) string {
 	return "ROWS FROM (" + strings.Join(lists, ", ") + ") WITH ORDINALITY AS u(" + strings.Join(names, ", ") + ", ord)"
 }
 
-// referredBy compares a row of the parent with what a row of the child refers to, on the constraint's own terms.
-func (k *brokenKey) referredBy(parent, child string) string {
-	var out []string
-	for i := range k.own {
-		out = append(out, fmt.Sprintf("%s.%s %s %s.%s", parent, table.Quote(k.referred[i]), k.equals[i], child, table.Quote(k.own[i])))
-	}
-	return strings.Join(out, " AND ")
-}
-
-// refersToNothing is what holds for a row of the child, under this alias, whose parent is not there.
-func (k *brokenKey) refersToNothing(child string) string {
+// refersToNothing is what holds for row c of the child whose parent is not there.
+func (k *brokenKey) refersToNothing() string {
 	given := make([]string, len(k.own))
 	for i, n := range k.own {
-		given[i] = child + "." + table.Quote(n) + " IS NOT NULL"
+		given[i] = "c." + table.Quote(n) + " IS NOT NULL"
 	}
 	enough := " AND "
 	if k.full {
 		enough = " OR "
 	}
-	return fmt.Sprintf("(%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)", strings.Join(given, enough), k.parent.SQL(), k.referredBy("p", child))
+	return fmt.Sprintf("(%s) AND NOT EXISTS (SELECT FROM %s AS p WHERE %s)", strings.Join(given, enough), k.parent.SQL(), k.same)
 }
 
 func childlessSQL(t *target, k *brokenKey) string {
-	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s WHERE %s", keysGiven(t), k.child.SQL(), t.match(), k.refersToNothing("t"))
+	return fmt.Sprintf("SELECT u.ord FROM %s JOIN %s AS t ON %s CROSS JOIN LATERAL (SELECT t.*) AS c WHERE %s", keysGiven(t), k.child.SQL(), t.match(), k.refersToNothing())
 }
 
 func parentsGoneSQL(t *target, k *brokenKey) string {
-	same := make([]string, len(t.Key)) // a row of the child refers to the key that was given
+	given := make([]string, len(t.Key)) // the key that went, as a row of the parent
 	for i, place := range t.Key {
-		at := slices.Index(k.referred, t.column(place).Name)
-		same[i] = fmt.Sprintf("%s %s c.%s", t.value(i+1, place), k.equals[at], table.Quote(k.own[at]))
+		given[i] = t.value(i+1, place) + " AS " + t.name(place)
 	}
-	return fmt.Sprintf("SELECT u.ord FROM %s WHERE EXISTS (SELECT FROM %s AS c WHERE %s) AND NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
-		keysGiven(t), k.child.SQL(), strings.Join(same, " AND "), k.parent.SQL(), t.match())
+	return fmt.Sprintf("SELECT u.ord FROM %s CROSS JOIN LATERAL (SELECT %s) AS p WHERE EXISTS (SELECT FROM %s AS c WHERE %s) AND NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
+		keysGiven(t), strings.Join(given, ", "), k.child.SQL(), k.same, k.parent.SQL(), t.match())
 }
 
 // tablesOf are the tables that an error may be about; none: any.

@@ -126,6 +126,7 @@ func (d *Decision) give(ctx context.Context, tx pgx.Tx) ([]Parked, error) {
 // plan may be applied again. What was open is rolled back. Otherwise it returns the refusal.
 func (t *Target) decided(ctx context.Context, refusal error) error {
 	slices := t.tx.slices
+	t.noteLost() // until the source is read again: what fails below may be tried again with the rest of the transaction alone
 	if err := t.Rollback(ctx); err != nil {
 		return err
 	}
@@ -144,11 +145,33 @@ func (t *Target) decided(ctx context.Context, refusal error) error {
 		if now.Owner != t.owner || now.Cursor() != t.progress.Cursor() || now.Decisions == t.progress.Decisions {
 			return refusal
 		}
-		t.progress.Decisions = now.Decisions
-		return t.parked.load(ctx, tx, t.cfg.Migration)
+		return t.reread(ctx, tx, now.Decisions)
 	})
 	if err == nil && slices > 0 {
+		t.lost = nil // it is told here
 		return fault.Transient(fmt.Errorf("parked rows were discarded meanwhile: %w", ErrRewind))
 	}
 	return err
+}
+
+// reread takes the list with the number that it belongs to. Where it cannot be read, the former number stays: a commit would fail.
+func (t *Target) reread(ctx context.Context, q postgres.Querier, decisions int64) error {
+	if err := t.parked.load(ctx, q, t.cfg.Migration); err != nil {
+		return err
+	}
+	t.progress.Decisions = decisions
+	return nil
+}
+
+// lockList takes the lock of the invariant above for a transaction that moves no position, and the list as people have left it.
+func (t *Target) lockList(ctx context.Context) error {
+	var decisions int64
+	err := t.conn.QueryRow(ctx, `SELECT decisions FROM segue.progress WHERE migration = $1 AND owner = $2 FOR UPDATE`, t.cfg.Migration, t.owner).Scan(&decisions)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return takenOver()
+	case err != nil || decisions == t.progress.Decisions:
+		return err
+	}
+	return t.reread(ctx, t.conn, decisions)
 }

@@ -213,6 +213,43 @@ func TestDiscardBesideOpenSlices(t *testing.T) {
 	r.want(parkedSQL, "")
 }
 
+// The list cannot be read for a while, behind a decision beside open slices. They are gone all the same: their transaction's rest must not commit
+// alone.
+func TestDiscardBesideOpenSlicesWhereTheListIsLocked(t *testing.T) {
+	r := newParkedRig(t)
+	r.cfg.LockTimeout = 100 * time.Millisecond
+	r.reopen()
+	r.stub(change.Insert, "", "1")
+	r.must()
+	first := func() {
+		r.do(0, change.Insert, "", "2,a,b")
+		if err := r.apply(r.batch(false)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first()
+	r.decide("1")
+	other := pgtest.Connect(t, r.url)
+	pgtest.Exec(t, other, "BEGIN; LOCK TABLE segue.parked")
+	r.do(0, change.Insert, "", "3,a,b")
+	r.commit()
+	last := r.batch(true)
+	if err := r.apply(last); fault.ClassOf(err) != fault.ClassTransient {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, other, "ROLLBACK")
+	r.target.LetGo(t.Context())
+	if err := r.target.Recover(t.Context()); !errors.Is(err, ErrRewind) {
+		_ = r.apply(last)
+		t.Fatalf("got %v, want that the source is to be read again; the target has %s", err, r.rows("SELECT id FROM p"))
+	}
+	r.reopen()
+	first()
+	r.do(0, change.Insert, "", "3,a,b")
+	r.must()
+	r.want("SELECT string_agg(id::text, ' ' ORDER BY id) FROM p", "2 3")
+}
+
 // A decision is no excuse for a process that was taken over.
 func TestTakenOverBesideADecision(t *testing.T) {
 	r := newParkedRig(t)
@@ -248,7 +285,7 @@ func TestASchemaFromBeforeDecisionsIsCompleted(t *testing.T) {
 	r.stub(change.Insert, "", "1")
 	r.must()
 	r.target.Close()
-	pgtest.Exec(t, r.conn, "DROP TABLE segue.dead_topic", "ALTER TABLE segue.progress DROP COLUMN decisions",
+	pgtest.Exec(t, r.conn, "DROP TABLE segue.dead_topic, segue.refused", "ALTER TABLE segue.progress DROP COLUMN decisions",
 		"ALTER TABLE segue.parked_log DROP COLUMN cause, DROP COLUMN changes, DROP COLUMN last_position")
 	if _, err := Discard(t.Context(), r.conn, Decision{Migration: "m", Match: byKey("1")}); fault.ClassOf(err) != fault.ClassFatal {
 		t.Fatalf("an older applier does not know of decisions: %v", err)

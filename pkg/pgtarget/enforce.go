@@ -47,7 +47,7 @@ func plannedKeys(ctx context.Context, conn *pgx.Conn, migration string, plan key
 
 // enforceOne gives a key the form that it has while segue writes, unless another migration still loads without it.
 func enforceOne(k, there *foreignKey, version int) []string {
-	if k.hold.loading > 0 {
+	if k.hold.loading > 0 || k.gone {
 		return nil
 	}
 	var out []string
@@ -162,6 +162,9 @@ func orphans(ctx context.Context, conn *pgx.Conn, migration, sql string, cause e
 
 // FinishSQL is what FinishKeys runs.
 func FinishSQL(ctx context.Context, conn *pgx.Conn, migration string) ([]string, error) {
+	if some, err := keeps(ctx, conn); err != nil || !some {
+		return nil, err
+	}
 	return plannedKeys(ctx, conn, migration, finishing(migration))
 }
 
@@ -172,7 +175,7 @@ func finishing(migration string) keyPlan {
 			return nil
 		}
 		sql := enforceOne(k, now, version)
-		if k.hold.others == 0 {
+		if k.hold.others == 0 && !k.gone {
 			sql = finishOne(k, now, version)
 		}
 		return append(sql, releaseHoldSQL(migration, k))
@@ -202,6 +205,19 @@ func finishOne(k, now *foreignKey, version int) []string {
 		out = append(out, fmt.Sprintf("COMMENT ON CONSTRAINT %s ON %s IS %s", k.quoted(), k.table.SQL(), literal(*k.comment)))
 	}
 	return out
+}
+
+// GoneKeys tells of the migration's foreign keys that cannot be given back, because one of their tables is gone.
+func GoneKeys(ctx context.Context, conn *pgx.Conn, migration string) ([]string, error) {
+	return planned(ctx, conn, func(tx pgx.Tx) (notes []string, err error) {
+		kept, err := scanKept(ctx, tx, keptByHold, migration)
+		for i := range kept {
+			if k := &kept[i]; k.gone {
+				notes = append(notes, fmt.Sprintf("foreign key %s is not made again: its table %s, or %s, is gone; it was %s", k.name, k.table, k.parent, k.definition))
+			}
+		}
+		return notes, err
+	})
 }
 
 // FinishKeys gives the foreign keys back as they were before PrepareKeys, those that other migrations hold excepted: they are given back by

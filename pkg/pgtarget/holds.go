@@ -52,7 +52,9 @@ const keptSQL = `
 SELECT k.schema_name, k.table_name, k.constraint_name, k.definition, k.core, k.orphans, k.comment, k.validated, k.partitioned,
        coalesce(k.parent_schema, ''), coalesce(k.parent_table, ''),
        coalesce(pg_catalog.bool_or(h.migration = $1), false), coalesce(pg_catalog.bool_or(h.migration = $1 AND h.loaded), false),
-       pg_catalog.count(h.migration) FILTER (WHERE h.migration <> $1), pg_catalog.count(h.migration) FILTER (WHERE h.migration <> $1 AND NOT h.loaded)
+       pg_catalog.count(h.migration) FILTER (WHERE h.migration <> $1), pg_catalog.count(h.migration) FILTER (WHERE h.migration <> $1 AND NOT h.loaded),
+       pg_catalog.to_regclass(pg_catalog.format('%I.%I', k.schema_name, k.table_name)) IS NULL
+       OR (k.parent_table IS NOT NULL AND pg_catalog.to_regclass(pg_catalog.format('%I.%I', k.parent_schema, k.parent_table)) IS NULL)
 FROM segue.foreign_keys k
 LEFT JOIN segue.foreign_key_holds h USING (schema_name, table_name, constraint_name)
 `
@@ -74,7 +76,7 @@ func scanKept(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]foreig
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (foreignKey, error) {
 		var k foreignKey
 		return k, row.Scan(&k.table.Schema, &k.table.Table, &k.name, &k.definition, &k.core, &k.orphans, &k.comment, &k.validated, &k.partitioned,
-			&k.parent.Schema, &k.parent.Table, &k.hold.own, &k.hold.ownLoaded, &k.hold.others, &k.hold.loading)
+			&k.parent.Schema, &k.parent.Table, &k.hold.own, &k.hold.ownLoaded, &k.hold.others, &k.hold.loading, &k.gone)
 	})
 }
 

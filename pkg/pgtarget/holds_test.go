@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"segue/pkg/fault"
 	"segue/pkg/pgtest"
 )
 
@@ -132,6 +133,9 @@ func TestForeignKeysOfAnOlderSchemaHaveTheirHolds(t *testing.T) {
 	if p, err := ReadProgress(t.Context(), r.conn, "one"); err != nil || p == nil || !p.Loaded { // it can be looked at before it is brought up to date
 		t.Fatal(p, err)
 	}
+	if sql, err := FinishSQL(t.Context(), r.conn, "one"); fault.ClassOf(err) != fault.ClassFatal || fault.HintOf(err) == "" {
+		t.Fatal(sql, err)
+	}
 	for range 2 {
 		if err := EnsureSchema(t.Context(), r.conn); err != nil {
 			t.Fatal(err)
@@ -209,4 +213,80 @@ func TestAStartDoesNotWaitForAnothersValidation(t *testing.T) {
 	if err := r.target.PrepareKeys(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A table that was dropped meanwhile takes its keys with it; the others come back.
+func TestForeignKeysOfATableThatIsGone(t *testing.T) {
+	r := newRig(t, `CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE "c ""x" (id int PRIMARY KEY, p int REFERENCES p); CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE);
+		CREATE TABLE e (id int PRIMARY KEY); ALTER TABLE p ADD FOREIGN KEY (id) REFERENCES e`, "p")
+	if err := PrepareKeys(t.Context(), r.conn, "m", keyNames("p")); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, r.conn, `DROP TABLE "c ""x", e`)
+	if err := EnforceKeys(t.Context(), r.conn, "m"); err != nil {
+		t.Fatal(err)
+	}
+	const left = "SELECT string_agg(pg_get_constraintdef(oid), ' ') FROM pg_constraint WHERE contype = 'f'"
+	r.want(left, "FOREIGN KEY (p) REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED")
+	notes, err := GoneKeys(t.Context(), r.conn, "m")
+	if err != nil || len(notes) != 2 || !strings.Contains(notes[0], `c ""x`) || !strings.Contains(notes[1], "public.e, is gone") {
+		t.Fatal(notes, err)
+	}
+	if err := FinishKeys(t.Context(), r.conn, "m"); err != nil {
+		t.Fatal(err)
+	}
+	r.want(left, "FOREIGN KEY (p) REFERENCES p(id) ON DELETE CASCADE")
+	r.want("SELECT (SELECT count(*) FROM segue.foreign_keys), (SELECT count(*) FROM segue.foreign_key_holds)", "0,0")
+}
+
+// What is printed for somebody with more rights works where segue was never before.
+func TestPrepareIsShownWithoutASchema(t *testing.T) {
+	conn := pgtest.Connect(t, pgtest.Database(t))
+	pgtest.Exec(t, conn, twoDDL)
+	before := query(t, conn, keysSQL)
+	for _, show := range []func() ([]string, error){
+		func() ([]string, error) { return FinishSQL(t.Context(), conn, "m") },
+		func() ([]string, error) { return RestoreIndexesSQL(t.Context(), conn, "m") },
+	} {
+		if sql, err := show(); err != nil || len(sql) > 0 { // nothing is kept
+			t.Fatal(sql, err)
+		}
+	}
+	sql, err := PrepareSQL(t.Context(), conn, "m", keyNames("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, conn, sql...)
+	if err := EnsureSchema(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	if got := query(t, conn, "SELECT count(*), (SELECT count(*) FROM pg_constraint WHERE contype = 'f') FROM segue.foreign_key_holds WHERE NOT loaded"); got != "3,0" {
+		t.Fatal(got)
+	}
+	if err := FinishKeys(t.Context(), conn, "m"); err != nil {
+		t.Fatal(err)
+	}
+	if got := query(t, conn, keysSQL); got != before {
+		t.Fatalf("before %s\nnow %s", before, got)
+	}
+}
+
+// Somebody prepares a second time, while the stream runs: the keys would be off until the end, and nobody would know.
+func TestForeignKeysStayBehindTheLoad(t *testing.T) {
+	r := newRig(t, twoDDL, "p")
+	if err := r.target.PrepareKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.target.Loaded(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inForce := r.rows(keysSQL)
+	if err := PrepareKeys(t.Context(), r.conn, "m", keyNames("p")); fault.ClassOf(err) != fault.ClassFatal || fault.HintOf(err) == "" {
+		t.Fatal(err)
+	}
+	r.want(keysSQL, inForce)
+	if err := r.target.LoadAgain(t.Context(), keyNames("p")); err != nil { // a load is to be done again
+		t.Fatal(err)
+	}
+	r.want("SELECT count(*) FROM pg_constraint WHERE contype = 'f'", "0")
 }

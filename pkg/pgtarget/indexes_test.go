@@ -174,7 +174,7 @@ func TestIndexesOfPartitionsThatChangedMeanwhile(t *testing.T) {
 	}
 	r.want("SELECT count(*), bool_and(indisvalid) FROM pg_index WHERE indrelid = 'parted'::regclass", "3,true")
 	r.want("SELECT count(*), bool_and(indisvalid) FROM pg_index WHERE indrelid IN ('parted_3'::regclass, 'parted_3a'::regclass)", "6,true")
-	r.want("SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY 1) FROM pg_index WHERE indrelid = 'parted_1'::regclass AND NOT indisprimary", `own_name "renamed by ""hand"`)
+	r.want(`SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY indexrelid::regclass::text COLLATE "C") FROM pg_index WHERE indrelid = 'parted_1'::regclass AND NOT indisprimary`, `"renamed by ""hand" own_name`)
 }
 
 // A lost connection in the middle of an index, and somebody's lock.

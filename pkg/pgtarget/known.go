@@ -177,7 +177,7 @@ func (t *Target) orphansNow(ctx context.Context, k *brokenKey, of table.Name, fo
 		}
 	}
 	rows, err := t.conn.Query(ctx, fmt.Sprintf("SELECT %s FROM %s AS c WHERE %s LIMIT %d",
-		columns("c", names), k.child.SQL(), k.refersToNothing("c"), t.cfg.Park.Limit+1))
+		columns("c", names), k.child.SQL(), k.refersToNothing(), t.cfg.Park.Limit+1))
 	if err != nil {
 		return nil, err
 	}

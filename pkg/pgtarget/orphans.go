@@ -2,7 +2,6 @@ package pgtarget
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -29,7 +28,7 @@ func (t *Target) parkOrphans(ctx context.Context) ([]string, error) {
 	}
 	var keys []orphanKey
 	for i := range kept {
-		if tt := t.nameable(kept[i].table); tt != nil && kept[i].validated && kept[i].hold.loading == 0 {
+		if tt := t.nameable(kept[i].table); tt != nil && kept[i].validated && kept[i].hold.loading == 0 && !kept[i].gone && exact(&kept[i]) {
 			keys = append(keys, orphanKey{&kept[i], tt})
 		}
 	}
@@ -39,6 +38,10 @@ func (t *Target) parkOrphans(ctx context.Context) ([]string, error) {
 	notes, err := t.inOwnTransaction(ctx, func() ([]string, error) { return t.removeOrphans(ctx, keys) })
 	return notes, step("park rows that refer to nothing", err)
 }
+
+// exact says that the key's orphans are told as the constraint does it. An older segue kept texts that compare by the name "=", which may be
+// another operator: by such no row goes.
+func exact(k *foreignKey) bool { return strings.Contains(k.orphans, " OPERATOR(") }
 
 // orphanKey is a foreign key whose referring rows can be named by their source keys.
 type orphanKey struct {
@@ -66,11 +69,13 @@ func (t *Target) inOwnTransaction(ctx context.Context, do func() ([]string, erro
 	if err := t.exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", deferredSQL, plannerSQL("on", "on")); err != nil {
 		return nil, err
 	}
+	before := t.progress.Counters
 	notes, err := do()
 	if err == nil {
 		err = t.exec(ctx, "COMMIT")
 	}
 	if err != nil {
+		t.progress.Counters = before
 		_ = t.Rollback(ctx) // the error above says more
 		return nil, err
 	}
@@ -117,29 +122,12 @@ func (t *Target) removeOrphans(ctx context.Context, keys []orphanKey) ([]string,
 	return notes, nil
 }
 
-// lockList takes the lock of the list, which people may have changed since the last commit: then it is read again.
-func (t *Target) lockList(ctx context.Context) error {
-	var decisions int64
-	err := t.conn.QueryRow(ctx, `SELECT decisions FROM segue.progress WHERE migration = $1 AND owner = $2 FOR UPDATE`, t.cfg.Migration, t.owner).Scan(&decisions)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return takenOver()
-	case err != nil || decisions == t.progress.Decisions:
-		return err
-	}
-	if err := t.parked.load(ctx, t.conn, t.cfg.Migration); err != nil {
-		return err
-	}
-	t.progress.Decisions = decisions
-	return nil
-}
-
 // removeOrphansOf takes the rows off that refer to nothing by one key, and parks their source rows.
 func (t *Target) removeOrphansOf(ctx context.Context, k orphanKey) (int, error) {
 	tt := k.target
 	returning := make([]string, len(tt.SourceKey))
 	for i, place := range tt.SourceKey {
-		returning[i] = "c." + tt.name(tt.Key[place]) + "::text"
+		returning[i] = "pg_catalog.format('%s', c." + tt.name(tt.Key[place]) + ")" // the output's text; a cast is another function (boolean, char, inet)
 	}
 	rows, err := t.conn.Query(ctx, "DELETE "+k.key.orphans+" RETURNING ARRAY["+strings.Join(returning, ", ")+"]")
 	if err != nil {

@@ -60,11 +60,14 @@ func (k rowKey) String() string { return keyString(k.source, k.key) }
 
 func (p *parkedKeys) len() int { return len(p.keys) }
 
-// load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known.
+// load reads the list. It is bounded by Park, and read whole: a key left out would be written over a state that is not known. Behind an error it
+// is as it was.
 func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration string) error {
-	p.keys, p.tables = map[string]change.Position{}, map[table.Name]int{}
-	p.waiting, p.causes = map[string]map[string]rowKey{}, map[string][]string{}
 	list, err := ReadParked(ctx, q, migration, -1)
+	if err != nil {
+		return err
+	}
+	*p = parkedKeys{keys: map[string]change.Position{}, tables: map[table.Name]int{}, waiting: map[string]map[string]rowKey{}, causes: map[string][]string{}}
 	since := map[change.Position][]string{} // both keys of a key change
 	for _, k := range list {
 		s := keyString(k.Source, k.Key)
@@ -76,7 +79,7 @@ func (p *parkedKeys) load(ctx context.Context, q postgres.Querier, migration str
 			p.wait(rowKey{k.Source, k.Key}, since[cause]...)
 		}
 	}
-	return err
+	return nil
 }
 
 // wait notes what a parked key waits for, instead of what it did before.

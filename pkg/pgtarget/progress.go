@@ -107,11 +107,11 @@ type Pending struct {
 	Asked  time.Time
 }
 
-// ReadPending lists at most limit pending rows of a migration, oldest first.
+// ReadPending lists at most limit pending rows of a migration, oldest first; limit -1: all.
 func ReadPending(ctx context.Context, q postgres.Querier, migration string, limit int) ([]Pending, error) {
 	rows, err := q.Query(ctx, `
 		SELECT source_schema, source_table, key_values, epoch, (lsn - '0/0'::pg_catalog.pg_lsn)::text, seq, reason, asked
-		FROM segue.pending WHERE migration = $1 ORDER BY asked LIMIT $2`, migration, limit)
+		FROM segue.pending WHERE migration = $1 ORDER BY asked LIMIT NULLIF($2, -1)`, migration, limit)
 	if err != nil {
 		return nil, step("read pending rows", err)
 	}

@@ -12,13 +12,9 @@ import (
 	"segue/pkg/table"
 )
 
-// referringSQL lists the foreign keys to a table: which table refers, and by which of its columns to which of the table's.
+// referringSQL lists the foreign keys to a table: which table refers, and by what condition.
 const referringSQL = `
-SELECT n.nspname, r.relname,
-       (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY AS x (num, place)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = x.num),
-       (SELECT pg_catalog.array_agg(a.attname::text ORDER BY x.place) FROM pg_catalog.unnest(c.confkey) WITH ORDINALITY AS x (num, place)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = x.num)
+SELECT n.nspname, r.relname, ` + sameSQL + `
 FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_class r ON r.oid = c.conrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace
@@ -28,8 +24,8 @@ WHERE c.contype = 'f' AND c.conparentid = 0 AND fn.nspname = $1 AND f.relname = 
 ORDER BY 1, 2, c.conname`
 
 type referring struct {
-	table         table.Name
-	own, referred []string
+	table table.Name
+	same  string // the condition that row c of the table refers to row p
 }
 
 func referringTo(ctx context.Context, q postgres.Querier, name table.Name) ([]referring, error) {
@@ -39,7 +35,7 @@ func referringTo(ctx context.Context, q postgres.Querier, name table.Name) ([]re
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (referring, error) {
 		var r referring
-		return r, row.Scan(&r.table.Schema, &r.table.Table, &r.own, &r.referred)
+		return r, row.Scan(&r.table.Schema, &r.table.Table, &r.same)
 	})
 }
 
@@ -87,19 +83,16 @@ func keyColumns(t *change.Target, keys []change.Row) []any {
 
 // referredSQL lists the places of the keys whose row somebody refers to.
 func referredSQL(t *change.Target, r *referring) string {
-	var lists, names, on, same []string
+	var lists, names, on []string
 	for i, k := range t.Key {
 		column := &t.Table.Columns[t.Columns[k]]
 		lists = append(lists, fmt.Sprintf("pg_catalog.unnest($%d::pg_catalog.text[])", i+1))
 		names = append(names, fmt.Sprintf("k%d", i))
 		on = append(on, fmt.Sprintf("p.%s = k.k%d::%s", table.Quote(column.Name), i, column.Base))
 	}
-	for i := range r.own {
-		same = append(same, "c."+table.Quote(r.own[i])+" = p."+table.Quote(r.referred[i]))
-	}
 	return "SELECT k.ord FROM ROWS FROM (" + strings.Join(lists, ", ") + ") WITH ORDINALITY AS k(" + strings.Join(names, ", ") + ", ord) JOIN " +
 		t.Table.Name.SQL() + " AS p ON " + strings.Join(on, " AND ") + " WHERE EXISTS (SELECT FROM " + r.table.SQL() + " AS c WHERE " +
-		strings.Join(same, " AND ") + " AND (c.tableoid, c.ctid) <> (p.tableoid, p.ctid))"
+		r.same + " AND (c.tableoid, c.ctid) <> (p.tableoid, p.ctid))"
 }
 
 // ParentsFirst sorts target tables so that those that others refer to come before them, as far as they do not refer to each other in a ring.

@@ -53,7 +53,7 @@ func (t *Target) altered(ctx context.Context, tt *target, cause error) error {
 	}
 	if what := reshaped(tt.Table, now[0], tt.Columns); what != "" {
 		return fault.Fatal(&ReshapedError{Table: tt.Table.Name, What: what},
-			fmt.Sprintf("nothing behind the last commit was applied (%v); look whether segue.yaml still fits it (segue check), then start again with --accept-mapping: the table is read again", cause))
+			fmt.Sprintf("nothing behind the last commit was applied (%v); look whether segue.yaml still fits it (segue check), then start again with --accept-mapping; rows that are there stay as they are: segue resync reads the table again", cause))
 	}
 	return nil
 }

@@ -39,6 +39,9 @@ func (b *rebuild) statements() []string {
 
 // RestoreIndexesSQL is what RestoreIndexes runs.
 func RestoreIndexesSQL(ctx context.Context, conn *pgx.Conn, migration string) ([]string, error) {
+	if some, err := keeps(ctx, conn); err != nil || !some {
+		return nil, err
+	}
 	b, err := planRebuild(ctx, conn, migration)
 	if err != nil {
 		return nil, err

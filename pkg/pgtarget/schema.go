@@ -122,6 +122,19 @@ func readVersion(ctx context.Context, q postgres.Querier) (int, error) {
 	return version, step("read version of schema segue", err)
 }
 
+// keeps says whether there is anything kept that could be given back. What an older segue kept has to be brought up to date first.
+func keeps(ctx context.Context, q postgres.Querier) (bool, error) {
+	version, err := readVersion(ctx, q)
+	if err != nil || version == schemaVersion {
+		return err == nil, err
+	}
+	var older bool
+	if err := q.QueryRow(ctx, `SELECT pg_catalog.to_regclass('segue.foreign_keys') IS NOT NULL`).Scan(&older); err != nil || !older {
+		return false, step("look for schema segue", err)
+	}
+	return false, fault.Fatal(errors.New("schema segue on the target is of another version of segue"), "run segue target finish, or start the applier once: they bring an older one up to date")
+}
+
 func createSchema(ctx context.Context, conn *pgx.Conn) (int, error) {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_catalog.pg_advisory_xact_lock($1)`, schemaLock); err != nil {

@@ -199,6 +199,16 @@ func TestListShowsRowsGroupsAndWhatIsLeftOut(t *testing.T) {
 		t.Errorf("the filter is not of pending rows, or the cause is not shown:\n%s", out)
 	}
 
+	many := make([]pgtarget.Pending, 1200)
+	for i := range many {
+		many[i] = pgtarget.Pending{Source: name("lines"), Key: change.Row{change.String("p")}, Reason: "not found", Asked: noon}
+	}
+	l = MakeList(progress(), list, many, Wanted{Pending: true, Limit: 5}, noon)
+	out = shown(t, l)
+	if len(l.Pending) != 1200 || !strings.Contains(out, "1200 rows are pending") || !strings.Contains(out, "5 of these 1200 are shown") || strings.Count(out, "not found") != 5 {
+		t.Errorf("%d pending rows:\n%s", len(l.Pending), out)
+	}
+
 	out = shown(t, MakeList(progress(), list, nil, Wanted{Filter: Filter{Codes: []string{"nosuch"}}}, noon))
 	if !strings.Contains(out, "none of them matches; they are of public.orders, public.lines") {
 		t.Error(out)

@@ -30,6 +30,7 @@ type List struct {
 	grouped   bool
 	chosen    bool // somebody asked for groups
 	pending   bool
+	limit     int // of pending rows in a table; 0: all
 }
 
 // Group counts rows that were parked for the same reason.
@@ -66,7 +67,7 @@ func MakeList(p *pgtarget.Progress, list []pgtarget.Parked, pending []pgtarget.P
 	matched := w.Filter.Take(list)
 	l := List{
 		Migration: p.Migration, At: p.At.String(), Applied: p.Applied.UTC(), Read: now.UTC(), Parked: len(list), Matched: len(matched),
-		Rows: []Record{}, chosen: w.Groups, pending: w.Pending,
+		Rows: []Record{}, chosen: w.Groups, pending: w.Pending, limit: w.Limit,
 	}
 	if len(matched) == 0 {
 		for i := range list {
@@ -182,10 +183,17 @@ func (l *List) asked(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%s pending: asked for, and not here yet\n", rows(len(l.Pending)))
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(tw, "TABLE\tKEY\tASKED\tPOSITION\tREASON")
-	for _, n := range l.Pending {
+	shown := l.Pending
+	if l.limit > 0 && len(shown) > l.limit {
+		shown = shown[:l.limit]
+	}
+	for _, n := range shown {
 		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s ago\t%s\t%s\n", oneLine(n.Table), KeyText(rowOf(n.Key)), status.Age(l.Read.Sub(n.Time)), n.Position, oneLine(n.Reason))
 	}
 	_ = tw.Flush()
+	if len(shown) < len(l.Pending) {
+		fmt.Fprintf(b, "\n%d of these %d are shown; all: --limit 0\n", len(shown), len(l.Pending))
+	}
 }
 
 // oneLine is a text as one line of a table: nothing in it drives a terminal.

@@ -70,14 +70,14 @@ func (f *deadFilter) read(p *process, cmd *cobra.Command) (out dead.Filter, err 
 		}
 		out.Keys = append(out.Keys, keys...)
 	}
-	if f.cause != "" {
+	if cmd.Flags().Changed("cause") { // one that is given and empty is no filter left out: a script's variable was
 		at, err := change.ParsePosition(f.cause)
 		if err != nil {
 			return out, usage(fmt.Errorf("--cause: %w: segue dead list shows positions, such as 1:0/62AFBB8#1", err))
 		}
 		out.Cause = at.String()
 	}
-	if f.since != "" {
+	if cmd.Flags().Changed("since") {
 		if out.Since, err = dead.Since(f.since, time.Now()); err != nil {
 			return out, usage(fmt.Errorf("--since: %w", err))
 		}
@@ -140,9 +140,6 @@ code and reason. Keys are shown: they are what to act by. The source is not need
 // deadRows is how many rows are listed where nobody says how many.
 const deadRows = 50
 
-// pendingRows bounds how many pending rows are listed.
-const pendingRows = 1000
-
 func (p *process) deadList(cmd *cobra.Command, want dead.Wanted) (list dead.List, err error) {
 	err = p.onTarget(cmd, func(ctx context.Context, conn *pgx.Conn, at *pgtarget.Progress) error {
 		rows, err := pgtarget.ReadParked(ctx, conn, at.Migration, -1)
@@ -151,7 +148,7 @@ func (p *process) deadList(cmd *cobra.Command, want dead.Wanted) (list dead.List
 		}
 		var pending []pgtarget.Pending
 		if want.Pending {
-			if pending, err = pgtarget.ReadPending(ctx, conn, at.Migration, pendingRows); err != nil {
+			if pending, err = pgtarget.ReadPending(ctx, conn, at.Migration, -1); err != nil {
 				return err
 			}
 		}

@@ -75,23 +75,29 @@ Ends with exit code 0 (all were applied), 4 (some are parked again: the stores d
 }
 
 func (p *process) retry(cmd *cobra.Command, chosen dead.Filter, wait bool, timeout time.Duration) (report dead.Retried, err error) {
-	ctx := cmd.Context()
+	outer, started := cmd.Context(), time.Now()
+	ctx := outer
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	r, err := p.openResync(cmd)
-	if err != nil {
-		return report, err
+	cmd.SetContext(ctx) // the time is for the way to the servers, too
+	defer cmd.SetContext(outer)
+	again := &retrying{report: dead.Retried{Waited: wait, Tables: []dead.RetriedTable{}}}
+	if again.resyncing, err = p.openResync(cmd); err == nil {
+		defer again.close()
+		again.report.Migration = string(again.work.spec.Name)
+		err = again.run(ctx, chosen, wait)
 	}
-	defer r.close()
-	again := &retrying{resyncing: r, report: dead.Retried{Migration: string(r.work.spec.Name), Waited: wait, Tables: []dead.RetriedTable{}}}
-	err = again.run(ctx, chosen, wait)
 	report = again.report
-	report.Seconds = time.Since(r.started).Seconds()
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && cmd.Context().Err() == nil {
-		report.Waited, report.Late, report.Reason, err = false, true, "the time is over; the requests stay, and the same command goes on", nil
+	report.Seconds = time.Since(started).Seconds()
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && outer.Err() == nil {
+		report.Waited, report.Late, report.Reason = false, true, "the time is over: nothing was asked for ("+err.Error()+")"
+		if again.asked > 0 {
+			report.Reason = "the time is over; what was asked for stays, and the same command goes on"
+		}
+		err = nil
 	}
 	return report, err
 }
@@ -100,6 +106,7 @@ func (p *process) retry(cmd *cobra.Command, chosen dead.Filter, wait bool, timeo
 type retrying struct {
 	*resyncing
 	report dead.Retried
+	asked  int // rows, up to now, the ones that are being asked for included
 }
 
 func (r *retrying) run(ctx context.Context, chosen dead.Filter, wait bool) error {
@@ -113,7 +120,6 @@ func (r *retrying) run(ctx context.Context, chosen dead.Filter, wait bool) error
 		return err
 	}
 	rounds := dead.Rounds(before, known)
-	asked := 0
 	for _, round := range rounds {
 		n := len(round.Rows)
 		r.report.Table(round.Table).Asked += n
@@ -123,9 +129,8 @@ func (r *retrying) run(ctx context.Context, chosen dead.Filter, wait bool) error
 		if err := r.round(ctx, round, wait); err != nil {
 			return err
 		}
-		asked += len(round.Rows)
 	}
-	if asked == 0 {
+	if len(rounds) == 0 {
 		return nil
 	}
 	if !wait {
@@ -194,6 +199,7 @@ func (r *retrying) round(ctx context.Context, round dead.Round, wait bool) error
 	for i := range round.Rows {
 		r.keys = append(r.keys, round.Rows[i].Key)
 	}
+	r.asked += len(r.keys)
 	handled, err := r.ask(ctx, r.plan.mapping.For(round.Table).Source(), r.keys)
 	if fault.ClassOf(err) == fault.ClassPoison { // it has another type than when they were parked
 		r.report.Table(round.Table).Reason = "a key is no value of the column's type any more: nothing was asked for; name the others with --keys"

@@ -82,7 +82,7 @@ func (p *process) show(cmd *cobra.Command, name table.Name, key change.Row, reve
 			return err
 		}
 		entry := shown.SetParked(list)
-		pending, err := pgtarget.ReadPending(ctx, conn, at.Migration, pendingRows)
+		pending, err := pgtarget.ReadPending(ctx, conn, at.Migration, -1)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,11 @@ func (s *showing) rows(ctx context.Context) error {
 		why := "not read, the tables' shapes are not known: " + err.Error()
 		s.shown.Source.Reason, s.shown.Mapped.Reason, s.shown.Target.Reason = why, "needs the source's row", "needs the tables' shapes"
 	} else if s.rule = s.plan.mapping.For(s.name); s.rule == nil {
-		return usage(fmt.Errorf("--table %s: the migration has no such source table", s.name))
+		if s.entry == nil && len(s.shown.History) == 0 {
+			return usage(fmt.Errorf("--table %s: the migration has no such source table", s.name))
+		}
+		s.shown.Source.Reason = "not read: the migration has no such table any more"
+		s.shown.Mapped.Reason, s.shown.Target.Reason = s.shown.Source.Reason, s.shown.Source.Reason
 	}
 	servers, err := find(settings)
 	if err == nil {
@@ -191,12 +195,30 @@ func (s *showing) decode(ctx context.Context, topic string, found *kafka.LaneRec
 	if err := codec.DecodeIn(&wire.Arena{}, found.Value, &c); err != nil {
 		return err
 	}
+	if !concerns(&c, s.key) {
+		part.Place, part.Reason = "", fmt.Sprintf("the change at %s is another row's: this one was parked there at the end of the initial load, because it refers to a row that was not there", s.entry.At)
+		return nil
+	}
 	part.Op = c.Op.String()
 	if c.Fault != nil {
 		part.Reason = "it travels as a stub: " + c.Fault.Text
 	}
 	part.Before, part.Row = s.shown.Cells(c.Table, nil, c.Before), s.shown.Cells(c.Table, nil, c.After)
 	return nil
+}
+
+// concerns says whether a change is of the row with a key, before or after it.
+func concerns(c *change.Change, key change.Row) bool {
+	for _, row := range []change.Row{c.Before, c.After} {
+		same := row != nil && len(c.Table.Key) == len(key)
+		for i, k := range c.Table.Key {
+			same = same && row[k].Equal(key[i])
+		}
+		if same {
+			return true
+		}
+	}
+	return false
 }
 
 // both reads the row on both sides, and maps the source's.

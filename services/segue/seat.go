@@ -40,6 +40,7 @@ func (w *work) seated(name string, run service.Run) service.Run {
 	if w.servers.embedded != nil {
 		return run
 	}
+	run = w.patient(run) // before the seat is given free: who waits stays in it, for a standby that was never let in would stop
 	return func(ctx context.Context, status *service.Status) error {
 		seat, err := w.seat(name)
 		if err != nil {

@@ -19,6 +19,8 @@ import (
 	"segue/pkg/kafkatest"
 	"segue/pkg/migration"
 	"segue/pkg/pgtarget"
+	"segue/pkg/pgtest"
+	"segue/pkg/postgres"
 	"segue/pkg/service"
 )
 
@@ -48,7 +50,7 @@ func newColleague(t *testing.T, c *kafkatest.Cluster, instance string) *colleagu
 			owner: "applier@" + instance, instance: instance, seats: newSeats(), log: log, meters: newMeters(registry),
 		},
 	}
-	co.group.Add("applier", co.w.seated(serviceApplier, co.run))
+	co.group.Add("applier", co.w.patient(co.w.seated(serviceApplier, co.run)))
 	co.group.Add("trimmer", co.w.beside(serviceApplier, func(ctx context.Context, s *service.Status) error {
 		s.Ready()
 		<-ctx.Done()
@@ -141,6 +143,17 @@ func TestOneWorksAndTheOtherStandsBy(t *testing.T) {
 	a.awaitBegin()
 	if len(b.begins) > 0 {
 		t.Fatal("the other one took over for an error that passes")
+	}
+	// A database that refuses who it has let in before is waited for likewise: the other one was never let in, and would stop for good.
+	_, err := postgres.Connect(t.Context(), pgtest.Database(t)+"&user=nobody_at_all", "segue test")
+	if !postgres.Refused(err) {
+		t.Fatal(err)
+	}
+	a.w.letIn = true
+	a.results <- err
+	a.awaitBegin()
+	if len(b.begins) > 0 {
+		t.Fatal("the other one took over for a database that will let in again")
 	}
 	// Somebody claimed who has no seat: this one claims again.
 	a.results <- fault.Fatal(fmt.Errorf("write: %w", kafka.ErrSuperseded), "")

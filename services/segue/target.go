@@ -77,7 +77,11 @@ var (
 			if err != nil {
 				return nil, err
 			}
-			return notes, pgtarget.FinishKeys(ctx, conn, string(spec.Name))
+			gone, err := pgtarget.GoneKeys(ctx, conn, string(spec.Name))
+			if err != nil {
+				return notes, err
+			}
+			return append(notes, gone...), pgtarget.FinishKeys(ctx, conn, string(spec.Name))
 		},
 		behind: func(ctx context.Context, conn *pgx.Conn, spec *migration.Spec) ([]string, error) {
 			if err := pgtarget.DropOrigin(ctx, conn, string(spec.Name)); err != nil {
