@@ -44,7 +44,7 @@ func TestSnapshotSees(t *testing.T) {
 }
 
 func TestSnapshotRefusesOtherText(t *testing.T) {
-	for _, text := range []string{"", "1:2", "2:1:", "1:5:7", "1:5:0", "a:b:", "1:5:2,", "1:5:2:3"} {
+	for _, text := range []string{"", "1:2", "1:5:7", "1:5:0", "a:b:", "1:5:2,", "1:5:2:3"} {
 		if _, err := chunk.ParseSnapshot(text); err == nil {
 			t.Errorf("%q is taken for a snapshot", text)
 		}

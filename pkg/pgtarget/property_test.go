@@ -346,8 +346,11 @@ func TestSetWiseMeansWhatSerialMeans(t *testing.T) {
 
 func (r *rig) plan(h *history, from, to int, boundary bool) frontier.Batch[change.Mapped] {
 	r.offset++
-	return frontier.Batch[change.Mapped]{Offset: r.offset, Changes: h.changes[from:to],
-		Frontier: &frontier.Frontier{At: change.Position{Epoch: 1, LSN: h.pos.LSN, Seq: uint64(1000 + r.offset)}, Boundary: boundary}}
+	at := change.Position{Epoch: 1, LSN: h.pos.LSN, Seq: uint64(1000 + r.offset)}
+	if !boundary { // inside the source transaction of the last change
+		at = h.changes[to-1].Pos
+	}
+	return frontier.Batch[change.Mapped]{Offset: r.offset, Changes: h.changes[from:to], Frontier: &frontier.Frontier{At: at, Boundary: boundary}}
 }
 
 func oneBatch(r *rig, h *history, _ []int) error {
