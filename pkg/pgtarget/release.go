@@ -2,6 +2,7 @@ package pgtarget
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,7 +31,8 @@ func (e *ReshapedError) Error() string {
 // Reshaped looks whether an error comes from a target table that was altered, and then returns one that says so; else cause. An altered
 // column whose values still fit makes no error: the server makes its plans anew by itself.
 func (t *Target) Reshaped(ctx context.Context, cause error) error {
-	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() != 'I' {
+	var told *ReshapedError
+	if errors.As(cause, &told) || t.conn.IsClosed() || t.conn.PgConn().TxStatus() != 'I' {
 		return cause
 	}
 	for _, tt := range t.targets {

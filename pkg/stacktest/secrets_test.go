@@ -65,32 +65,54 @@ func insertPeople(from, to, unique int) string {
 type refusal struct {
 	code            string // PostgreSQL's
 	rule, row, mend string
+	stops           bool // it is the table that is another one, so that nothing is parked
 }
 
 func refusals() []refusal {
 	return []refusal{
-		{"23505", `CREATE UNIQUE INDEX one_card ON people (card) WHERE id >= 1000`, insertPeople(1000, 1001, 2), `DROP INDEX one_card`},
-		{"23514", `ALTER TABLE people ADD CONSTRAINT short CHECK (length(name) < 10) NOT VALID`, insertPeople(2000, 2000, 3), `ALTER TABLE people DROP CONSTRAINT short`},
+		{"23505", `CREATE UNIQUE INDEX one_card ON people (card) WHERE id >= 1000`, insertPeople(1000, 1001, 2), `DROP INDEX one_card`, false},
+		{"23514", `ALTER TABLE people ADD CONSTRAINT short CHECK (length(name) < 10) NOT VALID`, insertPeople(2000, 2000, 3), `ALTER TABLE people DROP CONSTRAINT short`, false},
 		{"22001", `ALTER TABLE people ALTER COLUMN code TYPE varchar(30)`,
-			`INSERT INTO people VALUES (3000, '` + secret + `', NULL, NULL, NULL, NULL, NULL, repeat('` + secret + `', 9))`, `ALTER TABLE people ALTER COLUMN code TYPE text`},
+			`INSERT INTO people VALUES (3000, '` + secret + `', NULL, NULL, NULL, NULL, NULL, repeat('` + secret + `', 9))`, `ALTER TABLE people ALTER COLUMN code TYPE text`, true},
 	}
 }
 
-// refused sees the pipeline stop at the row and say where, without saying what; then the target's owner gives way and it goes on.
+// refused sees the row parked, or the pipeline stop where the table was altered, and told of without what is in it; then the target's owner gives way
+// and it goes on.
 func refused(t *testing.T, s *stacktest.Stack, n int, r refusal) string {
 	t.Helper()
 	legacy, target := stacktest.Connect(t, s.Legacy), stacktest.Connect(t, s.Target)
 	change(t, target, r.rule)
 	change(t, legacy, r.row)
-	said := s.Says(t, "applier", r.code, calm)
-	if !strings.Contains(said, "public.people") {
-		t.Errorf("refusal %d: the log does not name the table: %s", n, said)
+	if r.stops {
+		said := s.Says(t, "applier", r.code, calm)
+		if !strings.Contains(said, "public.people") {
+			t.Errorf("refusal %d: the log does not name the table: %s", n, said)
+		}
+		s.Ended(t, "applier", calm)
+		shown := shownBy(t, s)
+		change(t, target, r.mend)
+		s.Revive(t)
+		s.Applied(t, calm)
+		return shown
 	}
-	s.Ended(t, "applier", calm)
-	shown := shownBy(t, s)
-	change(t, target, r.mend)
-	s.Revive(t)
 	s.Applied(t, calm)
+	var key string
+	if err := target.QueryRow(t.Context(), `SELECT key_values[1] FROM segue.parked WHERE code = $1`, r.code).Scan(&key); err != nil {
+		t.Fatalf("refusal %d: no row is parked for %s: %v", n, r.code, err)
+	}
+	shown := shownBy(t, s)
+	for _, args := range [][]string{{"list"}, {"list", "--groups"}, {"show", "--table", "public.people", "--key", key}, {"export"}} {
+		c := s.Command(t, calm, append([]string{"dead"}, args...)...)
+		if c.Code != 0 {
+			t.Errorf("dead %v: %s", args, c)
+		}
+		shown += c.Stdout + c.Stderr
+	}
+	change(t, target, r.mend)
+	if c := s.Command(t, calm, "dead", "retry", "--all"); c.Code != 0 {
+		t.Errorf("dead retry: %s", c)
+	}
 	return shown
 }
 
