@@ -85,10 +85,7 @@ func refused(t *testing.T, s *stacktest.Stack, n int, r refusal) string {
 	change(t, target, r.rule)
 	change(t, legacy, r.row)
 	if r.stops {
-		said := s.Says(t, "applier", r.code, calm)
-		if !strings.Contains(said, "public.people") {
-			t.Errorf("refusal %d: the log does not name the table: %s", n, said)
-		}
+		s.Says(t, "applier", "public.people was altered", calm)
 		s.Ended(t, "applier", calm)
 		shown := shownBy(t, s)
 		change(t, target, r.mend)
