@@ -214,10 +214,13 @@ func (s *story) settle() {
 		`SELECT EXISTS (SELECT FROM public.parent WHERE id = -1) AND EXISTS (SELECT FROM segue.progress WHERE loaded)`)
 }
 
+// patience is for machines where four of these run at once under the race detector.
+const patience = 4 * time.Minute
+
 // await asks the target until it says yes.
 func (s *story) await(what, sql string) {
 	s.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
@@ -232,7 +235,7 @@ func (s *story) await(what, sql string) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			s.fail("after two minutes not yet: %s", what)
+			s.fail("after %s not yet: %s", patience, what)
 		}
 	}
 }
