@@ -122,6 +122,7 @@ type parkedState struct {
 	parked  bool // now
 	begun   bool // it was parked anew in this transaction
 	ended   *ending
+	left    *ending // what ended the entry from before this transaction
 	first   change.Position
 	firstOp change.Op
 	at      change.Position // of the newest change
@@ -283,6 +284,9 @@ func (t *Target) settle(m *change.Mapped, key change.Row) {
 	s := t.stateOf(m.Source, key)
 	t.tx.parking.changing(s)
 	s.parked, s.ended = false, &ending{m.Pos, m.SourceOp}
+	if s.stored && !s.begun {
+		s.left = s.ended
+	}
 	t.count(m.Source, -1)
 }
 
@@ -319,7 +323,7 @@ func (t *Target) empty(m *change.Mapped) {
 			if s.parked {
 				s.parked, s.ended = false, end
 			}
-			s.stored = false
+			s.stored, s.left = false, nil // the statement that empties the list tells of it
 		}
 	}
 	was := p.emptied[m.Source]

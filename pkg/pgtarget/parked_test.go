@@ -119,6 +119,25 @@ func TestStaleRowsMakeRoom(t *testing.T) {
 	r.want("SELECT count(*) FROM p", "0")
 }
 
+// The log tells of each beginning and each end, those inside one transaction, too.
+func TestTheLogTellsEveryEnd(t *testing.T) {
+	r := newParkedRig(t)
+	r.stub(change.Insert, "", "1")
+	r.must()
+	r.do(0, change.Read, "", "1,a,b")
+	r.stub(change.Update, "", "1")
+	r.do(0, change.Delete, "1", "")
+	r.must()
+	r.want("SELECT string_agg(action, ' ' ORDER BY id) FROM segue.parked_log", "parked superseded parked superseded")
+	r.stub(change.Insert, "", "2")
+	r.must()
+	r.do(0, change.Read, "", "2,a,b")
+	r.stub(change.Update, "", "2")
+	r.do(0, change.Truncate, "", "")
+	r.must()
+	r.want("SELECT string_agg(action, ' ' ORDER BY action) FROM segue.parked_log WHERE key_values = '{2}'", "parked parked superseded superseded")
+}
+
 func TestAParkedAnswerEndsPending(t *testing.T) {
 	r := newParkedRig(t)
 	r.do(0, change.Update, "", "1,x,?")

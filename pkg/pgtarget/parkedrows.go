@@ -184,6 +184,9 @@ func (t *Target) queueParked(batch *pgx.Batch, s *parkedState) {
 	anew := s.begun && s.parked
 	if s.ended != nil && (!anew || s.stored) {
 		if s.begun && !anew {
+			if s.left != nil { // the former entry ended before this one began
+				log(actionSuperseded, s.left.pos, s.left.op, change.Fault{}, "")
+			}
 			log(actionParked, s.first, s.firstOp, s.fault, cause)
 		}
 		log(actionSuperseded, s.ended.pos, s.ended.op, change.Fault{}, "")
