@@ -35,7 +35,13 @@ func TestAServerThatStartsAgain(t *testing.T) {
 	// Nothing is flushed by itself for ten seconds.
 	c := pgtest.Private(t, map[string]string{"wal_writer_delay": "10s", "wal_writer_flush_after": "100MB"})
 	s := on(t, c)
-	for _, atOnce := range []bool{false, true, true} {
+	// A server that is stopped at once loses what was not flushed yet; now and then that is nothing.
+	lost := 0
+	for round := 0; lost == 0 || round < 3; round++ {
+		if round == 10 {
+			t.Fatalf("no commit was lost by any stop at once\n%s", s.logs.tail())
+		}
+		atOnce := round > 0
 		s.sql("CHECKPOINT")
 		rewinds := s.rig.metric("rewinds_total")
 		s.run(10)
@@ -46,9 +52,11 @@ func TestAServerThatStartsAgain(t *testing.T) {
 		c.Start(t)
 		s.run(10)
 		s.caughtUp()
-		if got := s.rig.metric("rewinds_total") - rewinds; (got > 0) != atOnce {
-			t.Fatalf("stopped at once: %t, read again %v times\n%s", atOnce, got, s.logs.tail())
+		got := s.rig.metric("rewinds_total") - rewinds
+		if got > 0 && !atOnce {
+			t.Fatalf("stopped in its own way, read again %v times\n%s", got, s.logs.tail())
 		}
+		lost += int(got)
 	}
 	s.exact()
 	s.shown("connect")
