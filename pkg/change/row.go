@@ -85,3 +85,27 @@ func appendValue(b []byte, v Value) []byte {
 	b = append(b, byte(KindText), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 	return append(b, v.text...)
 }
+
+// Texts turns a row without absent values, such as a key, into the texts that PostgreSQL takes for text[]; nil is NULL.
+func (r Row) Texts() []*string {
+	out := make([]*string, len(r))
+	for i, v := range r {
+		if v.kind == KindText {
+			s := string(v.text)
+			out[i] = &s
+		}
+	}
+	return out
+}
+
+// RowOf is the way back from Texts.
+func RowOf(texts []*string) Row {
+	out := make(Row, len(texts))
+	for i, s := range texts {
+		out[i] = Null()
+		if s != nil {
+			out[i] = String(*s)
+		}
+	}
+	return out
+}

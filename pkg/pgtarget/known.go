@@ -57,7 +57,7 @@ func (k *knownRefusals) load(ctx context.Context, q postgres.Querier, migration 
 		if k.at, err = position(epoch, lsn, 0); err != nil {
 			return struct{}{}, err
 		}
-		k.put(name, rowOf(key), r)
+		k.put(name, change.RowOf(key), r)
 		return struct{}{}, nil
 	})
 	return step("read refused rows", err)
@@ -187,7 +187,7 @@ func (t *Target) orphansNow(ctx context.Context, k *brokenKey, of table.Name, fo
 	}
 	var out []knownRow
 	for _, texts := range list {
-		if r := (knownRow{table: of, key: rowOf(texts)}); found.put(of, r.key, refusal{}) {
+		if r := (knownRow{table: of, key: change.RowOf(texts)}); found.put(of, r.key, refusal{}) {
 			out = append(out, r)
 		}
 	}
@@ -225,7 +225,7 @@ func (t *Target) writeKnown(ctx context.Context, m *change.Mapped, rows []knownR
 		for _, r := range rows {
 			if _, err := tx.Exec(ctx, `INSERT INTO segue.refused (migration, epoch, lsn, target_schema, target_table, key_values, code, reason)
 				VALUES ($1, $2::text::bigint, $3::text::pg_catalog.pg_lsn, $4, $5, $6::text[], $7, $8)`,
-				t.cfg.Migration, epochText(m.Pos), lsnText(m.Pos.LSN), r.table.Schema, r.table.Table, textsOf(r.key), codeForeignKey, why.Error()); err != nil {
+				t.cfg.Migration, epochText(m.Pos), lsnText(m.Pos.LSN), r.table.Schema, r.table.Table, r.key.Texts(), codeForeignKey, why.Error()); err != nil {
 				return err
 			}
 		}

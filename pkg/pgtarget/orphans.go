@@ -141,7 +141,7 @@ func (t *Target) removeOrphansOf(ctx context.Context, k orphanKey) (int, error) 
 		Code: codeForeignKey, Schema: k.key.table.Schema, Table: k.key.table.Table, Constraint: k.key.name,
 	}).Error()}
 	for _, texts := range list {
-		m := &change.Mapped{Source: tt.Source, SourceKey: rowOf(texts), SourceOp: change.Read, Pos: t.progress.At}
+		m := &change.Mapped{Source: tt.Source, SourceKey: change.RowOf(texts), SourceOp: change.Read, Pos: t.progress.At}
 		if err := t.park(m, m.SourceKey, f, rowKey{}); err != nil {
 			return 0, err
 		}

@@ -54,7 +54,7 @@ type rowKey struct {
 }
 
 // own is the key with memory of its own: that of a batch ends with it, and one key would hold all of its record.
-func (k rowKey) own() rowKey { return rowKey{k.source, rowOf(textsOf(k.key))} }
+func (k rowKey) own() rowKey { return rowKey{k.source, change.RowOf(k.key.Texts())} }
 
 func (k rowKey) String() string { return keyString(k.source, k.key) }
 

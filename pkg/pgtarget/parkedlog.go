@@ -40,7 +40,7 @@ func ReadParkedLog(ctx context.Context, q postgres.Querier, migration string, af
 // ReadHistory reads the newest lines of one key, at most limit, the oldest of them first.
 func ReadHistory(ctx context.Context, q postgres.Querier, migration string, source table.Name, key change.Row, limit int) ([]Logged, error) {
 	return logged(ctx, q, `SELECT * FROM (`+loggedSQL+`AND key_values = $2::text[] AND source_schema = $3 AND source_table = $4 ORDER BY id DESC LIMIT $5) AS l ORDER BY id`,
-		migration, textsOf(key), source.Schema, source.Table, limit)
+		migration, key.Texts(), source.Schema, source.Table, limit)
 }
 
 func logged(ctx context.Context, q postgres.Querier, sql string, args ...any) ([]Logged, error) {
@@ -53,7 +53,7 @@ func logged(ctx context.Context, q postgres.Querier, sql string, args ...any) ([
 		var key []*string
 		err := row.Scan(&l.ID, &l.Time, &l.Action, &l.Who, &l.Source.Schema, &l.Source.Table, &key, &l.Position, &l.Op, &l.Fault.Stage, &l.Fault.Code,
 			&l.Fault.Text, &l.Fault.Size, &l.Cause, &l.Changes, &l.Last)
-		l.Key = rowOf(key)
+		l.Key = change.RowOf(key)
 		return l, err
 	})
 	return list, step("read the log of parked rows", err)

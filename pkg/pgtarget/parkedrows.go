@@ -94,7 +94,7 @@ func ReadParked(ctx context.Context, q postgres.Querier, migration string, limit
 		if err != nil {
 			return p, err
 		}
-		p.Key = rowOf(key)
+		p.Key = change.RowOf(key)
 		p.At, err = position(epoch, lsn, seq)
 		return p, err
 	})
@@ -164,14 +164,14 @@ VALUES ($1, $2, $3, $4, $5, $6::text[], $7, $8, NULLIF($9, ''), NULLIF($10, ''),
 func (t *Target) queueCause(batch *pgx.Batch, cause string, at change.Position) {
 	for k, w := range t.parked.waiting[cause] {
 		if s := t.tx.parking.keys[k]; t.parkedNow(w.source, w.key) && (s == nil || !s.begun) {
-			batch.Queue(causeParkedSQL, t.cfg.Migration, w.source.Schema, w.source.Table, textsOf(w.key), at.String())
+			batch.Queue(causeParkedSQL, t.cfg.Migration, w.source.Schema, w.source.Table, w.key.Texts(), at.String())
 		}
 	}
 }
 
 // queueParked writes what became of one key.
 func (t *Target) queueParked(batch *pgx.Batch, s *parkedState) {
-	m, key := t.cfg.Migration, textsOf(s.key)
+	m, key := t.cfg.Migration, s.key.Texts()
 	cause := ""
 	if at, ok := t.parkedAt(s.cause.source, s.cause.key); ok { // it may have been parked anew since
 		cause = at.String()

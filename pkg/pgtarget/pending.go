@@ -240,13 +240,13 @@ func (p *pendingKeys) write(ctx context.Context, conn *pgx.Conn, migration strin
 	var batch pgx.Batch
 	for _, k := range arrived {
 		batch.Queue(`DELETE FROM segue.pending WHERE migration = $1 AND source_schema = $2 AND source_table = $3 AND key_values = $4::text[]`,
-			migration, k.source.Schema, k.source.Table, textsOf(k.key))
+			migration, k.source.Schema, k.source.Table, k.key.Texts())
 	}
 	for _, k := range asked {
 		batch.Queue(`
 			INSERT INTO segue.pending (migration, source_schema, source_table, key_values, epoch, lsn, seq, reason)
 			VALUES ($1, $2, $3, $4::text[], $5::text::bigint, $6::text::pg_catalog.pg_lsn, $7::text::bigint, $8) ON CONFLICT DO NOTHING`,
-			migration, k.source.Schema, k.source.Table, textsOf(k.key),
+			migration, k.source.Schema, k.source.Table, k.key.Texts(),
 			epochText(k.at), lsnText(k.at.LSN), seqText(k.at), strings.TrimSpace(k.reason))
 	}
 	return conn.SendBatch(ctx, &batch).Close()

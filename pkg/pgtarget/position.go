@@ -22,26 +22,3 @@ func lsnText(lsn uint64) string { return fmt.Sprintf("%X/%X", lsn>>32, uint32(ls
 
 func epochText(p change.Position) string { return strconv.FormatUint(uint64(p.Epoch), 10) }
 func seqText(p change.Position) string   { return strconv.FormatUint(p.Seq, 10) }
-
-// textsOf and rowOf turn a key into text[] and back. A key's values are text or NULL.
-func textsOf(r change.Row) []*string {
-	out := make([]*string, len(r))
-	for i, v := range r {
-		if v.Kind() == change.KindText {
-			s := string(v.Bytes())
-			out[i] = &s
-		}
-	}
-	return out
-}
-
-func rowOf(texts []*string) change.Row {
-	out := make(change.Row, len(texts))
-	for i, s := range texts {
-		out[i] = change.Null()
-		if s != nil {
-			out[i] = change.String(*s)
-		}
-	}
-	return out
-}

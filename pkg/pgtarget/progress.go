@@ -124,7 +124,7 @@ func ReadPending(ctx context.Context, q postgres.Querier, migration string, limi
 		if err != nil {
 			return p, err
 		}
-		p.Key = rowOf(key)
+		p.Key = change.RowOf(key)
 		p.At, err = position(epoch, lsn, seq)
 		return p, err
 	})

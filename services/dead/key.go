@@ -99,7 +99,7 @@ func KeyText(key change.Row) string {
 		return string(key[0].Bytes())
 	}
 	values := make([]string, len(key))
-	for i, t := range texts(key) {
+	for i, t := range key.Texts() {
 		values[i] = "null"
 		if t != nil {
 			values[i] = quote(*t)
@@ -137,30 +137,6 @@ func plain(s string) bool {
 		}
 	}
 	return true
-}
-
-// texts are a key's values as the target keeps them; nil: NULL.
-func texts(key change.Row) []*string {
-	out := make([]*string, len(key))
-	for i, v := range key {
-		if v.Kind() == change.KindText {
-			s := string(v.Bytes())
-			out[i] = &s
-		}
-	}
-	return out
-}
-
-// rowOf is the way back.
-func rowOf(texts []*string) change.Row {
-	out := make(change.Row, len(texts))
-	for i, s := range texts {
-		out[i] = change.Null()
-		if s != nil {
-			out[i] = change.String(*s)
-		}
-	}
-	return out
 }
 
 // same says whether two keys are the same texts.

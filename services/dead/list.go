@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"segue/pkg/change"
 	"segue/pkg/pgtarget"
 	"segue/services/status"
 )
@@ -91,7 +92,7 @@ func MakeList(p *pgtarget.Progress, list []pgtarget.Parked, pending []pgtarget.P
 	for i := range pending {
 		if n := &pending[i]; w.Pending && w.Filter.MatchPending(n) {
 			l.Pending = append(l.Pending, Asked{
-				Table: n.Source.String(), Key: texts(n.Key), Position: n.At.String(), Reason: n.Reason, Time: n.Asked.UTC(),
+				Table: n.Source.String(), Key: n.Key.Texts(), Position: n.At.String(), Reason: n.Reason, Time: n.Asked.UTC(),
 			})
 		}
 	}
@@ -169,7 +170,7 @@ func (l *List) table(b *strings.Builder) {
 		if r.Size > 0 {
 			size = status.Size(r.Size)
 		}
-		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s ago\t%s\t%s\t%s\n", oneLine(r.Table), KeyText(rowOf(r.Key)), r.Op, oneLine(r.Code), size, r.Changes,
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s ago\t%s\t%s\t%s\n", oneLine(r.Table), KeyText(change.RowOf(r.Key)), r.Op, oneLine(r.Code), size, r.Changes,
 			status.Age(l.Read.Sub(r.Time)), r.Position, cmp.Or(r.Cause, "-"), oneLine(r.Reason))
 	}
 	_ = tw.Flush()
@@ -188,7 +189,7 @@ func (l *List) asked(b *strings.Builder) {
 		shown = shown[:l.limit]
 	}
 	for _, n := range shown {
-		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s ago\t%s\t%s\n", oneLine(n.Table), KeyText(rowOf(n.Key)), status.Age(l.Read.Sub(n.Time)), n.Position, oneLine(n.Reason))
+		_, _ = fmt.Fprintf(tw, "%s\t%s\t%s ago\t%s\t%s\n", oneLine(n.Table), KeyText(change.RowOf(n.Key)), status.Age(l.Read.Sub(n.Time)), n.Position, oneLine(n.Reason))
 	}
 	_ = tw.Flush()
 	if len(shown) < len(l.Pending) {

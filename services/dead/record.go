@@ -31,7 +31,7 @@ type Record struct {
 // RecordOf is a parked row's.
 func RecordOf(migration string, p *pgtarget.Parked) Record {
 	return Record{
-		Migration: migration, Table: p.Source.String(), Key: texts(p.Key), Position: p.At.String(), LastPosition: p.Last, Op: p.Op,
+		Migration: migration, Table: p.Source.String(), Key: p.Key.Texts(), Position: p.At.String(), LastPosition: p.Last, Op: p.Op,
 		Stage: p.Fault.Stage, Code: p.Fault.Code, Reason: p.Fault.Text, Size: p.Fault.Size, Cause: p.Cause, Changes: p.Changes, Time: p.Parked.UTC(),
 	}
 }
@@ -39,7 +39,7 @@ func RecordOf(migration string, p *pgtarget.Parked) Record {
 // RecordOfLine is that of a line of the log.
 func RecordOfLine(migration string, l *pgtarget.Logged) Record {
 	return Record{
-		Migration: migration, ID: l.ID, Action: l.Action, Who: l.Who, Table: l.Source.String(), Key: texts(l.Key), Position: l.Position, LastPosition: l.Last,
+		Migration: migration, ID: l.ID, Action: l.Action, Who: l.Who, Table: l.Source.String(), Key: l.Key.Texts(), Position: l.Position, LastPosition: l.Last,
 		Op: l.Op, Stage: l.Fault.Stage, Code: l.Fault.Code, Reason: l.Fault.Text, Size: l.Fault.Size, Cause: l.Cause, Changes: l.Changes, Time: l.Time.UTC(),
 	}
 }

@@ -53,7 +53,7 @@ type Cell struct {
 
 // MakeShown begins with what the target has written down of a row.
 func MakeShown(p *pgtarget.Progress, source table.Name, key change.Row, history []pgtarget.Logged, now time.Time, reveal bool) Shown {
-	s := Shown{Migration: p.Migration, Table: source.String(), Key: texts(key), At: p.At.String(), Read: now.UTC(), History: []Record{}, revealed: reveal}
+	s := Shown{Migration: p.Migration, Table: source.String(), Key: key.Texts(), At: p.At.String(), Read: now.UTC(), History: []Record{}, revealed: reveal}
 	for i := range history {
 		s.History = append(s.History, RecordOfLine(p.Migration, &history[i]))
 	}
@@ -63,7 +63,7 @@ func MakeShown(p *pgtarget.Progress, source table.Name, key change.Row, history 
 // SetParked says how the row is parked now, and for which other one, from the whole list. It returns its entry, nil: there is none.
 func (s *Shown) SetParked(list []pgtarget.Parked) (entry *pgtarget.Parked) {
 	for i := range list {
-		if list[i].Source.String() == s.Table && same(list[i].Key, rowOf(s.Key)) {
+		if list[i].Source.String() == s.Table && same(list[i].Key, change.RowOf(s.Key)) {
 			r := RecordOf(s.Migration, &list[i])
 			entry, s.Parked = &list[i], &r
 		}
@@ -80,7 +80,7 @@ func (s *Shown) SetParked(list []pgtarget.Parked) (entry *pgtarget.Parked) {
 
 // SetPending says that it was asked for.
 func (s *Shown) SetPending(p *pgtarget.Pending) {
-	s.Pending = &Asked{Table: p.Source.String(), Key: texts(p.Key), Position: p.At.String(), Reason: p.Reason, Time: p.Asked.UTC()}
+	s.Pending = &Asked{Table: p.Source.String(), Key: p.Key.Texts(), Position: p.At.String(), Reason: p.Reason, Time: p.Asked.UTC()}
 }
 
 // Cells are a row's, in the order of the columns; places are the columns' ordinals, nil: all.
@@ -124,7 +124,7 @@ func (c *Cell) text() string {
 // Write shows it for people.
 func (s *Shown) Write(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s; the target is at %s\n\n", oneLine(s.Table), KeyText(rowOf(s.Key)), s.At)
+	fmt.Fprintf(&b, "%s %s; the target is at %s\n\n", oneLine(s.Table), KeyText(change.RowOf(s.Key)), s.At)
 	s.entry(&b)
 	s.history(&b)
 	s.Record.write(&b, "change")
@@ -163,7 +163,7 @@ func (s *Shown) cause() string {
 	if s.Cause == nil {
 		return "the change at " + s.Parked.Cause + ", whose row is parked no more: segue dead retry takes it up"
 	}
-	return fmt.Sprintf("%s %s, which is parked since %s: %s", oneLine(s.Cause.Table), KeyText(rowOf(s.Cause.Key)), s.Cause.Position, oneLine(s.Cause.Code))
+	return fmt.Sprintf("%s %s, which is parked since %s: %s", oneLine(s.Cause.Table), KeyText(change.RowOf(s.Cause.Key)), s.Cause.Position, oneLine(s.Cause.Code))
 }
 
 func (s *Shown) history(b *strings.Builder) {
